@@ -1,0 +1,26 @@
+"""Every error that a user of SeeFood102 can cause. All derive from `SeeFoodError`; each message names the input,
+what was wrong with it, and what to do."""
+
+
+class SeeFoodError(Exception):
+    """Base class: its message is written for a person and holds no path of the server and no traceback."""
+
+
+class PhotoError(SeeFoodError):
+    """A photo cannot be read: not an image, damaged, or over a limit."""
+
+
+class ModelError(SeeFoodError):
+    """A model file is missing, or is no model of SeeFood102."""
+
+
+class DataError(SeeFoodError):
+    """A source of training data does not exist, has no labels, or contradicts another source."""
+
+
+class WeightsError(SeeFoodError):
+    """Pre-trained weights do not exist or do not fit the network."""
+
+
+class ExportError(SeeFoodError):
+    """An export was stopped: the exported file would not be the trained network."""

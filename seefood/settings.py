@@ -1,0 +1,40 @@
+"""Every environment variable that SeeFood102 reads, with its type, default and meaning."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The settings of one process, read from the environment once (see `settings()`).
+
+    A field is set by `SEEFOOD_<FIELD>`, for example `SEEFOOD_MAX_PIXELS=20000000`; the four that the field's platforms
+    already have a name for are set by that name.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SEEFOOD_", populate_by_name=True)
+
+    model: Path = Field(Path("models/seefood.onnx"), description="the model file that is served")
+    max_bytes: PositiveInt = Field(20_000_000, description="largest photo accepted, in bytes")
+    max_pixels: PositiveInt = Field(50_000_000, description="largest photo accepted, in pixels after decoding")
+    threads: NonNegativeInt = Field(0, description="threads of ONNX Runtime; 0 leaves the choice to it")
+    concurrency: PositiveInt = Field(2, description="photos classified at the same time")
+    queue_length: PositiveInt = Field(64, description="requests that may wait before new ones are turned away")
+    upload_hours: PositiveInt = Field(1, description="hours an uploaded photo stays in the temporary folder")
+
+    host: str = Field("0.0.0.0", validation_alias=AliasChoices("GRADIO_SERVER_NAME"), description="address to listen on")  # noqa: S104
+    port: PositiveInt = Field(7860, validation_alias=AliasChoices("GRADIO_SERVER_PORT", "PORT"), description="port")
+    root_path: str = Field("", validation_alias=AliasChoices("GRADIO_ROOT_PATH"), description="path behind a proxy")
+    forwarded_allow_ips: str = Field(
+        "127.0.0.1",
+        validation_alias=AliasChoices("FORWARDED_ALLOW_IPS"),
+        description="proxies whose X-Forwarded-* headers are believed; * for all, behind a load balancer",
+    )
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings()

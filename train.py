@@ -1,0 +1,52 @@
+"""Fine-tune a timm network on photos of food, and test it.
+
+A laptop, on dishes of one's own (a folder with a folder of photos for each dish):
+    python train.py fit --config configs/own_dishes.yaml --data.sources '[{path: photos/}]'
+One GPU, LeViT-256 on Food-101 as in the paper's recipe (downloads 5 GB once):
+    python train.py fit --config configs/levit_256.yaml
+Four GPUs on one machine:
+    python train.py fit --config configs/levit_256.yaml --trainer.devices 4
+Two machines with eight GPUs each, the same command on both; NODE_RANK is 0 on the first and 1 on the second:
+    MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 NODE_RANK=0 \
+        python train.py fit --config configs/levit_256.yaml --trainer.devices 8 --trainer.num_nodes 2
+Go on where the last run of a configuration stopped:
+    python train.py fit --config configs/levit_256.yaml --ckpt_path last
+Measure the best checkpoint on the official test split:
+    python train.py test --config configs/levit_256.yaml --ckpt_path runs/levit_256/checkpoints/best.ckpt
+
+Every argument of FoodData (--data.*), FoodClassifier (--model.*) and Lightning's Trainer (--trainer.*) can be given;
+`python train.py fit --help` lists them. Watch with: tensorboard --logdir runs
+"""
+
+import sys
+
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from seefood.errors import SeeFoodError
+from seefood.training.data import FoodData
+from seefood.training.model import FoodClassifier
+
+
+class SeeFoodCLI(LightningCLI):
+    """Tells the model what the data knows, so that each number is given once."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("data.labels", "model.labels", apply_on="instantiate")
+        parser.link_arguments("data.image_size", "model.image_size")
+        parser.link_arguments("data.crop", "model.crop")
+
+    def before_instantiate_classes(self) -> None:
+        if self.subcommand == "test":  # several devices would count some photos twice
+            self.config.test.trainer.devices = self.config.test.trainer.num_nodes = 1
+
+
+def main(args: list[str] | None = None) -> SeeFoodCLI:
+    """Run one command of `LightningCLI`: fit, validate, test or predict."""
+    return SeeFoodCLI(FoodClassifier, FoodData, save_config_kwargs={"overwrite": True}, auto_configure_optimizers=False, args=args)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SeeFoodError as error:
+        sys.exit(f"train.py: {error}")
