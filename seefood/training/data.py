@@ -64,6 +64,7 @@ class FoodData(LightningDataModule):
             auto_augment: a policy of timm, for example "rand-m7-mstd0.5"; it replaces the colour jitter.
         """
         super().__init__()
+        self.save_hyperparameters()
         if not sources:
             raise DataError("No source of photos is given. Set data.sources, for example to [{path: ethz/food101}].")
         self.sources = sources

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
+import torch
 from datasets import ClassLabel, Dataset, DatasetDict
 
 from seefood.errors import DataError
@@ -60,6 +61,9 @@ class Source:
             if label_names(taken["test"]) != label_names(taken["train"]):
                 raise DataError(f"{path}: its splits {self.train_split} and {test_split} have different labels.")
         return taken
+
+
+torch.serialization.add_safe_globals([Source])  # a checkpoint keeps the sources it was trained on
 
 
 def label_names(dataset: Dataset) -> list[str]:
