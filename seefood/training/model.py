@@ -12,14 +12,10 @@ from timm.models import group_parameters
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
 
+from seefood.training.metrics import food_metrics
 from seefood.training.provenance import commit
 from seefood.training.weights import create_network
-
-CALIBRATION_BINS = 15
-
 
 class FoodClassifier(LightningModule):
     """A classifier of photos, uint8 [N, S, S, 3] RGB -> logits float32 [N, C].
@@ -93,16 +89,7 @@ class FoodClassifier(LightningModule):
         self._frozen = list(_freeze(self.network, frozen_stages))
         # Mixup pairs a photo with another of its batch, and wants an even number of them.
         self._mix = Mixup(mixup, cutmix, label_smoothing=0.0, num_classes=len(labels)) if mixup or cutmix else None
-        classes = len(labels)
-        metrics = MetricCollection(
-            {
-                "top1": MulticlassAccuracy(classes, average="micro"),
-                "top5": MulticlassAccuracy(classes, average="micro", top_k=min(5, classes)),
-                "f1": MulticlassF1Score(classes, average="macro"),
-                "ece": MulticlassCalibrationError(classes, n_bins=CALIBRATION_BINS),
-            }
-        )
-        self.metrics = nn.ModuleDict({part: metrics.clone(prefix=f"{part}/") for part in ("val", "test")})
+        self.metrics = nn.ModuleDict({part: food_metrics(len(labels), f"{part}/") for part in ("val", "test")})
         self.train()
 
     def normalize(self, image: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict
 
 from seefood.errors import DataError
+from seefood.names import NOT_FOOD
 
-NOT_FOOD = "not_food"
+
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,36 @@
+"""Serve a model: a web page and an API, on port 7860 (or GRADIO_SERVER_PORT, or PORT).
+
+    python app.py                                          the embedded model
+    SEEFOOD_MODEL=runs/mine.onnx python app.py             another one
+
+Every setting is an environment variable; seefood/settings.py lists them.
+"""
+
+import sys
+
+import uvicorn
+
+from seefood.errors import SeeFoodError
+from seefood.predictor import Predictor
+from seefood.serving.server import create_app
+from seefood.settings import settings
+
+
+def main() -> None:
+    app = create_app(Predictor())
+    print(f"SeeFood102 is on http://127.0.0.1:{settings().port}{settings().root_path}", flush=True)
+    uvicorn.run(
+        app,
+        host=settings().host,
+        port=settings().port,
+        log_level="warning",
+        proxy_headers=True,
+        forwarded_allow_ips=settings().forwarded_allow_ips,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SeeFoodError as error:
+        sys.exit(f"app.py: {error}")

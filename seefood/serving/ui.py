@@ -1,0 +1,135 @@
+"""The page, and the API that Gradio makes of it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported: it calls out on import otherwise
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import gradio as gr
+from PIL import Image
+
+from seefood.errors import PhotoError
+from seefood.heatmap import heat_map
+from seefood.names import NOT_FOOD, display_name
+from seefood.photo import read_photo
+from seefood.predictor import Prediction, Predictor
+from seefood.settings import settings
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+BARS = 5
+
+THEME = gr.themes.Soft(primary_hue="orange", secondary_hue="amber", font=["system-ui", "sans-serif"], font_mono=["monospace"])
+CSS = """
+.gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
+#title h1 { margin: 0.2rem 0 0; } #title p { margin: 0; }
+#verdict { min-height: 1.6rem; }
+#about { opacity: 0.75; font-size: 0.85rem; }
+"""
+
+
+class Page:
+    """What the page's events and the API's endpoints do."""
+
+    def __init__(self, predictor: Predictor):
+        self.predictor = predictor
+        self.label_of = {display_name(label): label for label in predictor.labels}
+
+    def predict(self, photo: dict[str, Any] | None) -> dict[str, float] | None:
+        """Which dish is on the photo? Returns the five most probable labels, best first, with their probabilities."""
+        if photo is None:
+            return None
+        return self._bars(self.predictor.predict(_read(photo)))
+
+    def explain(self, photo: dict[str, Any] | None, label: str = "") -> Image.Image | None:
+        """Where did the model look? Returns the photo with the heat map of a label (default: the most probable one)."""
+        if photo is None:
+            return None
+        image = _read(photo)
+        prediction = self.predictor.predict(image)
+        return self._heat_map(image, prediction, label)
+
+    def answer(self, photo: dict[str, Any] | None) -> tuple[dict[str, float] | None, Image.Image | None, str]:
+        """What the page shows of a photo: the bars, the heat map, and a sentence."""
+        if photo is None:
+            return None, None, ""
+        image = _read(photo)
+        prediction = self.predictor.predict(image)
+        return self._bars(prediction), self._heat_map(image, prediction), self._sentence(prediction)
+
+    def explain_bar(self, photo: dict[str, Any] | None, bar: gr.SelectData) -> Image.Image | None:
+        """The heat map of the bar that was clicked."""
+        return self.explain(photo, bar.value)
+
+    def about(self) -> str:
+        """The footer: which model answers here."""
+        facts = self.predictor.metadata
+        part, measured = list(facts.metrics.items())[-1] if facts.metrics else ("", {})
+        accuracy = f" · top-1 {measured['top1']:.1%} on {measured['photos']:,.0f} {part} photos" if measured else ""
+        return (
+            f"Model `{facts.architecture}` at {facts.image_size} px · {len(facts.labels)} labels{accuracy} · "
+            f"{facts.created} · `{self.predictor.digest}`"
+        )
+
+    def _bars(self, prediction: Prediction) -> dict[str, float]:
+        return {display_name(label): probability for label, probability in prediction.top(BARS)}
+
+    def _heat_map(self, image: Image.Image, prediction: Prediction, label: str = "") -> Image.Image:
+        name = self.label_of.get(label, label) if label else prediction.top(1)[0][0]
+        if name not in prediction.labels:
+            raise gr.Error(f"{label!r} is no label of this model. Use one of /predict's.", print_exception=False)
+        return heat_map(image, prediction, name, crop=self.predictor.metadata.crop)
+
+    def _sentence(self, prediction: Prediction) -> str:
+        label, probability = prediction.top(1)[0]
+        if label == NOT_FOOD:
+            return "I don't see a dish I know."
+        return f"{'Looks like' if probability > 0.5 else 'Perhaps'} **{display_name(label).lower()}**."
+
+
+def build_page(predictor: Predictor) -> gr.Blocks:
+    """The Gradio app. Its endpoints `/predict` and `/explain` are stable; the page's own are private.
+
+    The events skip Gradio's pre-processing, so that the bytes of an upload reach `seefood.photo` first, and with it our
+    limits and our words; Gradio has checked by then that the file is one of its uploads.
+    """
+    page = Page(predictor)
+    age = settings().upload_hours * 3600
+    examples = sorted(str(path) for path in EXAMPLES.glob("*.jpg"))
+    with gr.Blocks(title="SeeFood102", analytics_enabled=False, delete_cache=(age, age)) as blocks:
+        gr.Markdown("# SeeFood102\nWhich dish is on your photo? Drop one in, or click an example.", elem_id="title")
+        with gr.Row():
+            with gr.Column():
+                photo = gr.Image(type="filepath", label="Photo", height=360, elem_id="photo", image_mode=None)
+                gr.Examples(examples, photo, label="Example photos", examples_per_page=12, elem_id="examples")
+            with gr.Column():
+                sentence = gr.Markdown(elem_id="verdict")
+                bars = gr.Label(label="Best guesses", num_top_classes=BARS, show_heading=False, elem_id="bars")
+                heat = gr.Image(
+                    label="Where it looked (click another bar to see for that one)",
+                    interactive=False,
+                    height=300,
+                    format="jpeg",
+                    elem_id="heat",
+                    buttons=["download", "fullscreen"],
+                )
+                label = gr.Textbox(label="label", visible=False)
+        gr.Markdown(page.about(), elem_id="about")
+
+        on = {"preprocess": False, "concurrency_limit": settings().concurrency, "concurrency_id": "model"}
+        private = {**on, "api_visibility": "private", "show_progress": "hidden"}
+        photo.change(page.answer, photo, [bars, heat, sentence], **private)
+        bars.select(page.explain_bar, photo, heat, **private)
+        # Endpoints of the API alone: no visitor can submit an invisible box.
+        label.submit(page.predict, photo, bars, api_name="predict", **on)
+        label.submit(page.explain, [photo, label], heat, api_name="explain", **on)
+    blocks.queue(max_size=settings().queue_length)
+    return blocks
+
+
+def _read(photo: dict[str, Any]) -> Image.Image:
+    try:
+        return read_photo(photo["path"], name=photo.get("orig_name") or "The photo")
+    except PhotoError as error:
+        raise gr.Error(str(error), title="This photo cannot be read", print_exception=False) from None

@@ -1,0 +1,134 @@
+"""What export.py writes into the ONNX graph around the network, and how the file is made small.
+
+A network that ends in average pooling and an affine head computes `head(mean of features)`, which is the mean over the
+places of `head(features)`. The exported graph applies the head at each place first: that is the evidence, and the logits
+are its mean. So the heat map is exact and free.
+"""
+
+import copy
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from seefood.errors import ExportError
+from seefood.training.model import FoodClassifier
+
+OPSET = 20
+TEMPERATURE = "temperature"
+
+
+class ServedNetwork(nn.Module):
+    """uint8 [N, S, S, 3] -> probability float32 [N, C], evidence float32 [N, C, h, w]."""
+
+    def __init__(self, classifier: FoodClassifier):
+        """
+        Args:
+            classifier: the trained network; it is copied, and the copy evaluates in float32 on the CPU.
+
+        Raises:
+            ExportError: the architecture does not end in average pooling and an affine head.
+        """
+        super().__init__()
+        self.classifier = copy.deepcopy(classifier).cpu().float().eval()
+        self.register_buffer(TEMPERATURE, torch.ones(1))
+        weight, bias = _affine_head(self.classifier)
+        self.register_buffer("head_weight", weight[:, :, None, None])
+        self.register_buffer("head_bias", bias)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.classifier.network.forward_features(self.classifier.normalize(image))
+        evidence = nn.functional.conv2d(_as_map(features), self.head_weight, self.head_bias)
+        logits = evidence.mean(dim=(2, 3))
+        return torch.softmax(logits / self.temperature, dim=1), evidence
+
+
+def export_onnx(network: ServedNetwork, path: Path) -> None:
+    """Write the network as one ONNX file with float32 weights and a free batch size."""
+    size = network.classifier.hparams["image_size"]
+    torch.onnx.export(
+        network,
+        (torch.zeros(2, size, size, 3, dtype=torch.uint8),),
+        path,
+        input_names=["image"],
+        output_names=["probability", "evidence"],
+        dynamic_shapes={"image": {0: torch.export.Dim("photos")}},
+        opset_version=OPSET,
+        external_data=False,
+        dynamo=True,
+        verbose=False,
+    )
+    onnx.checker.check_model(path, full_check=True)
+
+
+def set_temperature(model: onnx.ModelProto, temperature: float) -> None:
+    """Change the number that the graph divides its logits by."""
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith(TEMPERATURE):
+            tensor.CopyFrom(numpy_helper.from_array(np.array([temperature], dtype=np.float32), tensor.name))
+            return
+    raise ExportError("The exported graph has lost its temperature; the exporter must have folded it.")
+
+
+def halve_weights(model: onnx.ModelProto, *, smallest: int = 20_000) -> None:
+    """Keep the large weights as float16 in the file; the graph casts them back and computes in float32.
+
+    ONNX Runtime folds the casts when it loads the file, so that they cost nothing afterwards. Small tensors (biases, the
+    stem, depthwise kernels) stay as they are: they weigh 5 % of an EfficientNet-Lite0, and rounding them moves its logits
+    four times as much as rounding all the others.
+
+    Args:
+        model: changed in place.
+        smallest: tensors with fewer elements stay float32.
+    """
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) >= smallest:
+            name, half = tensor.name, f"{tensor.name}.float16"
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), half))
+            casts.append(helper.make_node("Cast", [half], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _affine_head(classifier: FoodClassifier) -> tuple[Tensor, Tensor]:
+    """Read the head as a matrix [C, F] and a bias [C], by what it answers; in float64, so that nothing is lost."""
+    network = copy.deepcopy(classifier.network).double()
+    size = classifier.hparams["image_size"]
+    try:
+        with torch.no_grad():
+            features = network.forward_features(torch.rand(2, 3, size, size, dtype=torch.float64))
+            width = _as_map(features).shape[1]
+            zero_and_unit = torch.cat([torch.zeros(1, width), torch.eye(width)]).double()
+            answers = network.forward_head(_like(zero_and_unit, features))
+            bias, weight = answers[0], (answers[1:] - answers[0]).T
+            probe = torch.randn_like(features)
+            is_affine = torch.allclose(
+                _as_map(probe).mean(dim=(2, 3)) @ weight.T + bias, network.forward_head(probe), atol=1e-6
+            )
+    except (RuntimeError, ValueError):  # features of another layout
+        is_affine = False
+    if not is_affine:
+        raise ExportError(
+            f"{classifier.hparams['architecture']} does not end in average pooling and an affine head, which the heat "
+            "map needs. Train an architecture that does, such as levit_256, efficientnet_lite0 or resnet50."
+        )
+    return weight.float(), bias.float()
+
+
+def _as_map(features: Tensor) -> Tensor:
+    """[N, F, h, w], or the [N, L, F] of a transformer on a square of L places -> [N, F, h, w]."""
+    if features.ndim == 4:
+        return features
+    side = math.isqrt(features.shape[1])
+    return features.transpose(1, 2).unflatten(2, (side, side))
+
+
+def _like(rows: Tensor, features: Tensor) -> Tensor:
+    """Rows [M, F] as features of one place, in the layout of `features`."""
+    return rows[:, None, :] if features.ndim == 3 else rows[:, :, None, None]
