@@ -3,8 +3,8 @@
     python export.py --ckpt runs/default/checkpoints/best.ckpt            measured on the validation photos
     python export.py --ckpt runs/default/checkpoints/best.ckpt --test     on the official test split too, once
 
-The photos are those the checkpoint was trained on; it remembers where they are. Then make it the version that is pulled:
-    dvc add models && dvc push && git add models.dvc docs/model .dvc
+The photos are those the checkpoint was trained on; it remembers where they are. Then make it the version that ships:
+    make model-version && git add models.dvc .dvc docs/model
 """
 
 import argparse

@@ -42,7 +42,9 @@ class SeeFoodCLI(LightningCLI):
 
 def main(args: list[str] | None = None) -> SeeFoodCLI:
     """Run one command of `LightningCLI`: fit, validate, test or predict."""
-    return SeeFoodCLI(FoodClassifier, FoodData, save_config_kwargs={"overwrite": True}, auto_configure_optimizers=False, args=args)
+    return SeeFoodCLI(
+        FoodClassifier, FoodData, save_config_kwargs={"overwrite": True}, auto_configure_optimizers=False, args=args
+    )
 
 
 if __name__ == "__main__":

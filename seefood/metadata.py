@@ -45,7 +45,7 @@ class Metadata:
             ModelError: a fact is missing or is no JSON.
         """
         facts: dict[str, Any] = {}
-        for name in (field.name for field in fields(cls)):
+        for name in (fact.name for fact in fields(cls)):
             try:
                 facts[name] = json.loads(properties[name])
             except (KeyError, ValueError) as error:

@@ -77,7 +77,8 @@ def _check_bytes(count: int, name: str) -> None:
     if count > settings().max_bytes:
         limit = settings().max_bytes / 1e6
         raise PhotoError(
-            f"{name}: {count / 1e6:.1f} MB is over the limit of {limit:.1f} MB (SEEFOOD_MAX_BYTES). Send a smaller copy."
+            f"{name}: {count / 1e6:.1f} MB is over the limit of {limit:.1f} MB (SEEFOOD_MAX_BYTES). "
+            "Send a smaller copy."
         )
 
 

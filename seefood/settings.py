@@ -24,7 +24,11 @@ class Settings(BaseSettings):
     queue_length: PositiveInt = Field(64, description="requests that may wait before new ones are turned away")
     upload_hours: PositiveInt = Field(1, description="hours an uploaded photo stays in the temporary folder")
 
-    host: str = Field("0.0.0.0", validation_alias=AliasChoices("GRADIO_SERVER_NAME"), description="address to listen on")  # noqa: S104
+    host: str = Field(
+        "0.0.0.0",  # noqa: S104  (a container is reached from outside)
+        validation_alias=AliasChoices("GRADIO_SERVER_NAME"),
+        description="address to listen on",
+    )
     port: PositiveInt = Field(7860, validation_alias=AliasChoices("GRADIO_SERVER_PORT", "PORT"), description="port")
     root_path: str = Field("", validation_alias=AliasChoices("GRADIO_ROOT_PATH"), description="path behind a proxy")
     forwarded_allow_ips: str = Field(

@@ -21,7 +21,7 @@ def create_app(predictor: Predictor) -> FastAPI:
     app = FastAPI(title="SeeFood102", version=__version__, openapi_url=None)
 
     @app.exception_handler(PhotoError)
-    def refuse(request: Request, error: PhotoError) -> JSONResponse:
+    def refuse(_: Request, error: PhotoError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, status_code=422)
 
     @app.get("/healthz")

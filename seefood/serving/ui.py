@@ -20,7 +20,9 @@ from seefood.settings import settings
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BARS = 5
 
-THEME = gr.themes.Soft(primary_hue="orange", secondary_hue="amber", font=["system-ui", "sans-serif"], font_mono=["monospace"])
+THEME = gr.themes.Soft(
+    primary_hue="orange", secondary_hue="amber", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+)
 CSS = """
 .gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
 #title h1 { margin: 0.2rem 0 0; } #title p { margin: 0; }
@@ -42,7 +44,7 @@ class Page:
             return None
         return self._bars(self.predictor.predict(_read(photo)))
 
-    def explain(self, photo: dict[str, Any] | None, label: str = "") -> Image.Image | None:
+    def explain(self, photo: dict[str, Any] | None, label: str | None = None) -> Image.Image | None:
         """Where did the model look? Returns the photo with the heat map of a label (default: the most probable one)."""
         if photo is None:
             return None
@@ -75,7 +77,7 @@ class Page:
     def _bars(self, prediction: Prediction) -> dict[str, float]:
         return {display_name(label): probability for label, probability in prediction.top(BARS)}
 
-    def _heat_map(self, image: Image.Image, prediction: Prediction, label: str = "") -> Image.Image:
+    def _heat_map(self, image: Image.Image, prediction: Prediction, label: str | None = None) -> Image.Image:
         name = self.label_of.get(label, label) if label else prediction.top(1)[0][0]
         if name not in prediction.labels:
             raise gr.Error(f"{label!r} is no label of this model. Use one of /predict's.", print_exception=False)
@@ -85,7 +87,8 @@ class Page:
         label, probability = prediction.top(1)[0]
         if label == NOT_FOOD:
             return "I don't see a dish I know."
-        return f"{'Looks like' if probability > 0.5 else 'Perhaps'} **{display_name(label).lower()}**."
+        opening = "Looks like" if probability > 0.5 else "Perhaps"
+        return f"{opening} **{display_name(label).lower()}**. Click another bar to see where that one was seen."
 
 
 def build_page(predictor: Predictor) -> gr.Blocks:
@@ -101,15 +104,15 @@ def build_page(predictor: Predictor) -> gr.Blocks:
         gr.Markdown("# SeeFood102\nWhich dish is on your photo? Drop one in, or click an example.", elem_id="title")
         with gr.Row():
             with gr.Column():
-                photo = gr.Image(type="filepath", label="Photo", height=360, elem_id="photo", image_mode=None)
+                photo = gr.Image(type="filepath", label="Photo", height=320, elem_id="photo", image_mode=None)
                 gr.Examples(examples, photo, label="Example photos", examples_per_page=12, elem_id="examples")
             with gr.Column():
                 sentence = gr.Markdown(elem_id="verdict")
                 bars = gr.Label(label="Best guesses", num_top_classes=BARS, show_heading=False, elem_id="bars")
                 heat = gr.Image(
-                    label="Where it looked (click another bar to see for that one)",
+                    label="Where it looked",
                     interactive=False,
-                    height=300,
+                    height=280,
                     format="jpeg",
                     elem_id="heat",
                     buttons=["download", "fullscreen"],

@@ -11,9 +11,52 @@ from matplotlib import pyplot
 from torchmetrics.classification import MulticlassAccuracy
 
 from seefood.metadata import Metadata
-from seefood.names import display_name
+from seefood.names import NOT_FOOD, display_name
 from seefood.training.evaluation import BATCH_SIZES, PARITY_PHOTOS, Answers
 from seefood.training.metrics import CALIBRATION_BINS
+
+_PAGE = """\
+---
+{header}
+---
+
+# The model that ships
+
+`{metadata.architecture}` at {metadata.image_size} x {metadata.image_size} px, {labels} labels, trained by commit
+`{metadata.training_commit}`, exported on {metadata.created}. {megabytes:.1f} MB with float16 weights, SHA-256
+`{checks.digest}...`. This page is written by `export.py`; every figure on it was measured on this file, by the
+pre-processing and the predictor that the app uses.
+
+| part | photos | top-1 | top-5 | macro F1 | calibration error |
+|---|---|---|---|---|---|
+{metrics}
+
+Photos: {sources}. Validation photos were held out of the training splits, and no photo of them was trained on in another
+size; the test split had no part in training or in choosing. The temperature, {metadata.temperature}, was fitted on the
+validation photos, so that their calibration error flatters.
+
+## Checks it passed
+
+- The float32 graph equals the PyTorch network: on {parity_photos} photos in batches of {batch_sizes}, no probability
+  differs by more than {checks.parity:.1e}.
+- With float16 weights {checks.agreement:.2%} of the validation photos keep their label.
+
+## What it confuses most ({part})
+
+| dish | answer | share of the dish's photos |
+|---|---|---|
+{mistakes}
+
+![Share of right answers for each dish](dishes.png)
+
+![Confidence against accuracy](calibration.png)
+
+## Limits
+
+- It knows the labels it was trained on and no others; it names a dish for a photo of anything else{unless}.
+- The heat map is exact but coarse: one value for each of the network's last places, a few across.
+- Food-101 was gathered on a web site around 2014, and some of its training labels are wrong; dishes look like that there.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +76,9 @@ class Checks:
     digest: str
 
 
-def write_card(folder: Path, metadata: Metadata, checks: Checks, answers: dict[str, Answers], sources: list[str]) -> None:
+def write_card(
+    folder: Path, metadata: Metadata, checks: Checks, answers: dict[str, Answers], sources: list[str]
+) -> None:
     """Write `metrics.json`, `calibration.png`, `dishes.png` and `README.md`.
 
     Args:
@@ -64,80 +109,50 @@ def write_card(folder: Path, metadata: Metadata, checks: Checks, answers: dict[s
 
 
 def _page(metadata: Metadata, checks: Checks, answers: dict[str, Answers], sources: list[str], part: str) -> str:
-    shown = answers[part]
-    rows = [
-        f"| {name} | {values['photos']:.0f} | {values['top1']:.3f} | {values['top5']:.3f} | {values['f1']:.3f} "
-        f"| {values['ece']:.3f} |"
+    columns = ("photos", "top1", "top5", "f1", "ece")
+    return _PAGE.format(
+        header=_header(metadata, sources),
+        metadata=metadata,
+        labels=len(metadata.labels),
+        checks=checks,
+        megabytes=checks.bytes / 1e6,
+        metrics="\n".join(
+            f"| {name} | " + " | ".join(f"{values[column]:g}" for column in columns) + " |"
+            for name, values in metadata.metrics.items()
+        ),
+        sources=", ".join(f"`{source}`" for source in sources),
+        parity_photos=PARITY_PHOTOS,
+        batch_sizes=", ".join(map(str, BATCH_SIZES)),
+        part=part,
+        mistakes="\n".join(
+            f"| {display_name(metadata.labels[dish])} | {display_name(metadata.labels[answer])} | {share:.0%} |"
+            for dish, answer, share in _confusions(answers[part])
+        ),
+        unless=", unless that looks like no food to it" if NOT_FOOD in metadata.labels else ", a cat included",
+    )
+
+
+def _header(metadata: Metadata, sources: list[str]) -> str:
+    """The front matter that the Hugging Face hub reads."""
+    results = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type="seefood",
+            dataset_name=f"{', '.join(sources)} ({name})",
+            metric_type="accuracy",
+            metric_value=values["top1"],
+        )
         for name, values in metadata.metrics.items()
     ]
-    mistakes = [
-        f"| {display_name(metadata.labels[dish])} | {display_name(metadata.labels[answer])} | {share:.0%} |"
-        for dish, answer, share in _confusions(shown)
-    ]
-    size = metadata.image_size
-    header = ModelCardData(
+    data = ModelCardData(
         license="apache-2.0",
         library_name="onnx",
         pipeline_tag="image-classification",
         tags=["food", "image-classification", "onnx", metadata.architecture],
         model_name="SeeFood102",
-        eval_results=[
-            EvalResult(
-                task_type="image-classification",
-                dataset_type="seefood",
-                dataset_name=f"{', '.join(sources)} ({name})",
-                metric_type="accuracy",
-                metric_value=values["top1"],
-            )
-            for name, values in metadata.metrics.items()
-        ],
-    ).to_yaml()
-    return "\n".join(
-        [
-            "---",
-            header.strip(),
-            "---",
-            "",
-            "# The model that ships",
-            "",
-            f"`{metadata.architecture}` at {size} x {size} px, {len(metadata.labels)} labels, trained by commit "
-            f"`{metadata.training_commit}`, exported on {metadata.created}. {checks.bytes / 1e6:.1f} MB with float16 "
-            f"weights, SHA-256 `{checks.digest}...`. This page is written by `export.py`; every figure on it was measured "
-            "on this file, by the pre-processing and the predictor that the app uses.",
-            "",
-            "| part | photos | top-1 | top-5 | macro F1 | calibration error |",
-            "|---|---|---|---|---|---|",
-            *rows,
-            "",
-            f"Photos: {', '.join(f'`{source}`' for source in sources)}. Validation photos were held out of the training "
-            "splits, and no photo of them was trained on in another size; the test split was not looked at before. The "
-            f"temperature, {metadata.temperature}, was fitted on the validation photos, so that their calibration error "
-            "flatters.",
-            "",
-            "## Checks it passed",
-            "",
-            f"- The float32 graph equals the PyTorch network: on {PARITY_PHOTOS} photos in batches of "
-            f"{', '.join(map(str, BATCH_SIZES))}, no probability differs by more than {checks.parity:.1e}.",
-            f"- With float16 weights {checks.agreement:.2%} of the validation photos keep their label.",
-            "",
-            f"## What it confuses most ({part})",
-            "",
-            "| dish | answer | share of the dish's photos |",
-            "|---|---|---|",
-            *mistakes,
-            "",
-            f"![Share of right answers for each dish](dishes.png)\n\n![Confidence against accuracy](calibration.png)",
-            "",
-            "## Limits",
-            "",
-            "- It knows the labels it was trained on and no others; it will name a dish for a photo of anything else"
-            + (", unless that looks like no food to it." if "not_food" in metadata.labels else ", a cat included."),
-            "- The heat map is exact but coarse: one value for each of the network's last places, a few across.",
-            "- Food-101 was gathered by an American web site around 2014, and some of its training labels are wrong; "
-            "dishes look like that there.",
-            "",
-        ]
+        eval_results=results,
     )
+    return str(data.to_yaml()).strip()
 
 
 def _confusions(answers: Answers, count: int = 8) -> list[tuple[int, int, float]]:

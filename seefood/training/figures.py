@@ -23,7 +23,7 @@ class Figures(Callback):
         """
         self.photos = photos
         self._mistakes: list[tuple[float, Tensor, str]] = []  # loss, photo, caption
-        self._confusion: MulticlassConfusionMatrix | None = None
+        self._confusion = MulticlassConfusionMatrix(2)  # of the right size when validation starts
 
     def on_train_batch_start(self, trainer: Trainer, model: LightningModule, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0 and (writer := _writer(trainer)):
@@ -35,7 +35,13 @@ class Figures(Callback):
         self._confusion = MulticlassConfusionMatrix(len(model.labels), normalize="true").to(model.device)
 
     def on_validation_batch_end(
-        self, trainer: Trainer, model: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        model: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         label, probability = batch["label"], outputs.softmax(dim=1)
         answer = probability.argmax(dim=1)

@@ -1,8 +1,8 @@
 """What export.py writes into the ONNX graph around the network, and how the file is made small.
 
 A network that ends in average pooling and an affine head computes `head(mean of features)`, which is the mean over the
-places of `head(features)`. The exported graph applies the head at each place first: that is the evidence, and the logits
-are its mean. So the heat map is exact and free.
+places of `head(features)`. The exported graph applies the head at each place first: that is the evidence, and the
+logits are its mean. So the heat map is exact and free.
 """
 
 import copy
@@ -24,6 +24,10 @@ TEMPERATURE = "temperature"
 
 class ServedNetwork(nn.Module):
     """uint8 [N, S, S, 3] -> probability float32 [N, C], evidence float32 [N, C, h, w]."""
+
+    temperature: Tensor
+    head_weight: Tensor
+    head_bias: Tensor
 
     def __init__(self, classifier: FoodClassifier):
         """
@@ -77,9 +81,9 @@ def set_temperature(model: onnx.ModelProto, temperature: float) -> None:
 def halve_weights(model: onnx.ModelProto, *, smallest: int = 20_000) -> None:
     """Keep the large weights as float16 in the file; the graph casts them back and computes in float32.
 
-    ONNX Runtime folds the casts when it loads the file, so that they cost nothing afterwards. Small tensors (biases, the
-    stem, depthwise kernels) stay as they are: they weigh 5 % of an EfficientNet-Lite0, and rounding them moves its logits
-    four times as much as rounding all the others.
+    ONNX Runtime folds the casts when it loads the file, so that they cost nothing afterwards. Small tensors (biases,
+    the stem, depthwise kernels) stay as they are: they weigh 5 % of an EfficientNet-Lite0, and rounding them moves its
+    logits four times as much as rounding all the others.
 
     Args:
         model: changed in place.

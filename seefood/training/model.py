@@ -1,7 +1,7 @@
 """FoodClassifier: a timm network that is fine-tuned, with its losses, metrics and schedule."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +12,12 @@ from timm.models import group_parameters
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from torch import Tensor, nn
+from torchmetrics import MetricCollection
 
 from seefood.training.metrics import food_metrics
 from seefood.training.provenance import commit
 from seefood.training.weights import create_network
+
 
 class FoodClassifier(LightningModule):
     """A classifier of photos, uint8 [N, S, S, 3] RGB -> logits float32 [N, C].
@@ -25,6 +27,10 @@ class FoodClassifier(LightningModule):
 
     Note that normalisation is a part of the network: what goes in is what `seefood.photo.square` gives.
     """
+
+    network: Any  # of timm: an nn.Module with forward_features, forward_head, group_matcher and pretrained_cfg
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -125,7 +131,7 @@ class FoodClassifier(LightningModule):
     def _evaluate(self, batch: dict[str, Tensor], part: str) -> Tensor:
         """Log the metrics; return the logits, float32 [N, C], for callbacks to look at."""
         logits = self(batch["image"]).float()
-        metrics = self.metrics[part]
+        metrics = cast(MetricCollection, self.metrics[part])
         metrics.update(logits.softmax(dim=1), batch["label"])
         size = len(logits)
         self.log(f"{part}/loss", F.cross_entropy(logits, batch["label"]), sync_dist=True, batch_size=size)
@@ -154,7 +160,7 @@ class FoodClassifier(LightningModule):
         scheduler.step_update(self.global_step)
 
 
-def _freeze(network: nn.Module, stages: int) -> Iterator[nn.Module]:
+def _freeze(network: Any, stages: int) -> Iterator[nn.Module]:
     """Stop the gradients of the stem and the first stages; yield the modules that lie wholly in them."""
     if stages == 0:
         return

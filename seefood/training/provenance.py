@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def commit() -> str:
-    """The git commit of this checkout, 12 hex digits, "-dirty" behind it when files were changed since; or "unknown"."""
+    """The git commit of this checkout: 12 hex digits, and "-dirty" when files were changed since; else "unknown"."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)

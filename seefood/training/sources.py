@@ -14,8 +14,6 @@ from seefood.errors import DataError
 from seefood.names import NOT_FOOD
 
 
-
-
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """One data set with the splits that are taken from it.
@@ -90,7 +88,7 @@ def with_labels(dataset: Dataset, labels: list[str]) -> Dataset:
     """The same photos, with label ids that count in `labels`."""
     if label_names(dataset) == labels:
         return dataset
-    return dataset.align_labels_with_mapping({name: id for id, name in enumerate(labels)}, "label")
+    return dataset.align_labels_with_mapping({name: index for index, name in enumerate(labels)}, "label")
 
 
 def _reader(path: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Where a network's first weights come from."""
 
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -74,7 +75,12 @@ def _lite0_state_dict(network: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _load(
-    network: nn.Module, tensors: dict[str, torch.Tensor], source_labels: list[str] | None, *, labels: list[str], name: str
+    network: Any,
+    tensors: dict[str, torch.Tensor],
+    source_labels: list[str] | None,
+    *,
+    labels: list[str],
+    name: str,
 ) -> None:
     """Load all tensors but those of a head that was made for other labels."""
     expected = network.state_dict()

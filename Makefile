@@ -1,0 +1,59 @@
+# `make run` and `make test` do all the set-up. PYTHON is any Python from 3.11 on.
+PYTHON ?= python3
+SERVING := .venv/.serving
+DEVELOPMENT := .venv/.development
+DVC := .dvc-venv/.installed
+CKPT ?= runs/default/checkpoints/best.ckpt
+
+.DEFAULT_GOAL := help
+.PHONY: help run model test lint style train export model-version lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+run: $(SERVING) model  ## serve the embedded model on http://127.0.0.1:7860
+	.venv/bin/python app.py
+
+model: $(DVC)  ## pull the model file that models.dvc names
+	.dvc-venv/bin/dvc pull --quiet
+
+test: $(DEVELOPMENT) model  ## run the whole test suite
+	.venv/bin/python -m pytest
+
+lint: $(DEVELOPMENT)  ## check format, style and types
+	.venv/bin/ruff format --check . && .venv/bin/ruff check .
+	.venv/bin/mypy
+
+style: $(DEVELOPMENT)  ## mend format and style
+	.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
+
+train: $(DEVELOPMENT)  ## train the embedded model (set SEEFOOD_DATA; an hour and more)
+	.venv/bin/python train.py fit --config configs/default.yaml
+
+export: $(DEVELOPMENT)  ## export CKPT=... to models/, measured
+	.venv/bin/python export.py --ckpt $(CKPT)
+
+model-version: $(DVC)  ## make what lies in models/ the version that models.dvc names
+	.dvc-venv/bin/dvc add --quiet models && .dvc-venv/bin/dvc push
+
+lock: $(DEVELOPMENT)  ## pin the serving requirements, with and without hashes
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml -o requirements.txt
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes pyproject.toml -o requirements.lock
+
+clean:  ## remove the environments
+	rm -rf .venv .dvc-venv
+
+$(SERVING): requirements.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet -r requirements.txt
+	touch $@
+
+$(DEVELOPMENT): $(SERVING) pyproject.toml
+	.venv/bin/pip install --quiet -c requirements.txt -e '.[train,dev]'
+	touch $@
+
+$(DVC): pyproject.toml
+	$(PYTHON) -m venv .dvc-venv
+	.dvc-venv/bin/pip install --quiet --upgrade 'pip>=25.1'
+	.dvc-venv/bin/pip install --quiet --group dvc
+	touch $@
