@@ -26,6 +26,7 @@ def main() -> None:
         log_level="warning",
         proxy_headers=True,
         forwarded_allow_ips=settings().forwarded_allow_ips,
+        timeout_graceful_shutdown=5,  # pages keep a connection open, and would hold up a SIGTERM for ever
     )
 
 

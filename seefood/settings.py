@@ -25,9 +25,9 @@ class Settings(BaseSettings):
     upload_hours: PositiveInt = Field(1, description="hours an uploaded photo stays in the temporary folder")
 
     host: str = Field(
-        "0.0.0.0",  # noqa: S104  (a container is reached from outside)
+        "127.0.0.1",
         validation_alias=AliasChoices("GRADIO_SERVER_NAME"),
-        description="address to listen on",
+        description="address to listen on; 0.0.0.0 lets other machines in, as a container must",
     )
     port: PositiveInt = Field(7860, validation_alias=AliasChoices("GRADIO_SERVER_PORT", "PORT"), description="port")
     root_path: str = Field("", validation_alias=AliasChoices("GRADIO_ROOT_PATH"), description="path behind a proxy")

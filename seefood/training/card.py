@@ -31,7 +31,7 @@ pre-processing and the predictor that the app uses.
 |---|---|---|---|---|---|
 {metrics}
 
-Photos: {sources}. Validation photos were held out of the training splits, and no photo of them was trained on in another
+Photos: {sources}. Validation photos were held out of the training splits, and none of them was trained on in another
 size; the test split had no part in training or in choosing. The temperature, {metadata.temperature}, was fitted on the
 validation photos, so that their calibration error flatters.
 
@@ -55,7 +55,8 @@ validation photos, so that their calibration error flatters.
 
 - It knows the labels it was trained on and no others; it names a dish for a photo of anything else{unless}.
 - The heat map is exact but coarse: one value for each of the network's last places, a few across.
-- Food-101 was gathered on a web site around 2014, and some of its training labels are wrong; dishes look like that there.
+- Its dishes look as those of its training photos do. Food-101 was gathered on a web site around 2014, and some of its
+  training labels are wrong.
 """
 
 

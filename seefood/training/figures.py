@@ -55,7 +55,7 @@ class Figures(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, model: LightningModule) -> None:
         confusion = self._confusion.compute()  # all processes take part in this
         if writer := _writer(trainer):
-            writer.add_figure("val/confusion", _heat_map(confusion.cpu()), trainer.global_step)
+            writer.add_figure("val/confusion", _heat_map(confusion.cpu(), model.labels), trainer.global_step)
             writer.add_figure("val/worst_mistakes", self._grid_of_mistakes(), trainer.global_step)
 
     def _grid_of_mistakes(self) -> Figure:
@@ -68,9 +68,12 @@ class Figures(Callback):
         return figure
 
 
-def _heat_map(confusion: Tensor) -> Figure:
-    figure, axis = pyplot.subplots(figsize=(8, 8))
+def _heat_map(confusion: Tensor, labels: list[str]) -> Figure:
+    figure, axis = pyplot.subplots(figsize=(10, 10), layout="constrained")
     axis.imshow(confusion, cmap="viridis", vmin=0, vmax=1)
+    names = {"ticks": range(len(labels)), "labels": labels, "fontsize": 4 if len(labels) > 50 else 9}
+    axis.set_xticks(**names, rotation=90)
+    axis.set_yticks(**names)
     axis.set(xlabel="answer", ylabel="dish")
     return figure
 
