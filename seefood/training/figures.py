@@ -71,9 +71,9 @@ class Figures(Callback):
 def _heat_map(confusion: Tensor, labels: list[str]) -> Figure:
     figure, axis = pyplot.subplots(figsize=(10, 10), layout="constrained")
     axis.imshow(confusion, cmap="viridis", vmin=0, vmax=1)
-    names = {"ticks": range(len(labels)), "labels": labels, "fontsize": 4 if len(labels) > 50 else 9}
-    axis.set_xticks(**names, rotation=90)
-    axis.set_yticks(**names)
+    size = 4 if len(labels) > 50 else 9
+    axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size)
+    axis.set_yticks(range(len(labels)), labels, fontsize=size)
     axis.set(xlabel="answer", ylabel="dish")
     return figure
 
