@@ -6,6 +6,10 @@ class SeeFoodError(Exception):
     """Base class: its message is written for a person and holds no path of the server and no traceback."""
 
 
+class SettingsError(SeeFoodError):
+    """An environment variable has a value that it cannot have."""
+
+
 class PhotoError(SeeFoodError):
     """A photo cannot be read: not an image, damaged, or over a limit."""
 

@@ -7,6 +7,7 @@ import io
 import os
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from seefood.errors import PhotoError
@@ -15,6 +16,10 @@ from seefood.settings import settings
 # Ours is the limit that counts (SEEFOOD_MAX_PIXELS, checked before decoding); Pillow's own would raise, or only warn,
 # at another one.
 Image.MAX_IMAGE_PIXELS = None
+
+# What cameras and web pages make. Others of Pillow's formats decode while they are opened, before their size can be
+# checked (icons), or run a program (EPS).
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 PhotoSource = str | os.PathLike[str] | bytes | Image.Image
 
@@ -36,17 +41,18 @@ def read_photo(source: PhotoSource, *, name: str = "") -> Image.Image:
         return _upright_rgb(source, name or "the photo")
     if isinstance(source, bytes):
         name = name or "the photo"
-        _check_bytes(len(source), name)
+        check_bytes(len(source), name)
         file = io.BytesIO(source)
     else:
         name = name or Path(source).name
         try:
-            _check_bytes(os.stat(source).st_size, name)
+            check_bytes(os.stat(source).st_size, name)
             file = io.BytesIO(Path(source).read_bytes())
-        except OSError as error:
-            raise PhotoError(f"{name}: cannot be opened ({error.strerror}). Check the path.") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise PhotoError(f"{name}: cannot be opened ({reason}). Check the path.") from error
     try:
-        image = Image.open(file)
+        image = Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise PhotoError(f"{name}: not an image that can be read. Send a JPEG, PNG or WebP photo.") from error
     except Exception as error:  # Pillow's parsers raise many kinds of errors on hostile headers
@@ -71,7 +77,12 @@ def square(photo: Image.Image, size: int, crop: float = 1.0) -> Image.Image:
     return photo.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
 
 
-def _check_bytes(count: int, name: str) -> None:
+def check_bytes(count: int, name: str) -> None:
+    """Refuse a file by its size, before it is read.
+
+    Raises:
+        PhotoError: it is empty, or over SEEFOOD_MAX_BYTES.
+    """
     if count == 0:
         raise PhotoError(f"{name}: the file is empty. Choose another photo.")
     if count > settings().max_bytes:
@@ -95,6 +106,8 @@ def _check_pixels(image: Image.Image, name: str) -> None:
 def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
     try:
         image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):  # Pillow would clip what is over 255
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -3,8 +3,10 @@
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt
+from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from seefood.errors import SettingsError
 
 
 class Settings(BaseSettings):
@@ -29,7 +31,9 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("GRADIO_SERVER_NAME"),
         description="address to listen on; 0.0.0.0 lets other machines in, as a container must",
     )
-    port: PositiveInt = Field(7860, validation_alias=AliasChoices("GRADIO_SERVER_PORT", "PORT"), description="port")
+    port: int = Field(
+        7860, gt=0, lt=65536, validation_alias=AliasChoices("GRADIO_SERVER_PORT", "PORT"), description="port"
+    )
     root_path: str = Field("", validation_alias=AliasChoices("GRADIO_ROOT_PATH"), description="path behind a proxy")
     forwarded_allow_ips: str = Field(
         "127.0.0.1",
@@ -40,5 +44,15 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process."""
-    return Settings()
+    """The settings of this process.
+
+    Raises:
+        SettingsError: an environment variable has a value that it cannot have.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        variable = f"SEEFOOD_{name.upper()}" if name in Settings.model_fields else name
+        raise SettingsError(f"{variable}={first['input']}: {first['msg']}. Change the environment variable.") from None

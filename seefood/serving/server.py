@@ -10,7 +10,7 @@ from PIL import Image
 from seefood import __version__
 from seefood.errors import PhotoError
 from seefood.names import display_name
-from seefood.photo import read_photo
+from seefood.photo import check_bytes, read_photo
 from seefood.predictor import Predictor
 from seefood.serving.ui import BARS, CSS, THEME, build_page
 from seefood.settings import settings
@@ -35,8 +35,8 @@ def create_app(predictor: Predictor) -> FastAPI:
     @app.post("/classify")
     def classify(photo: Annotated[UploadFile, File()]) -> JSONResponse:
         name = photo.filename or "the photo"
-        content = photo.file.read(settings().max_bytes + 1)  # one more than the limit is enough to refuse it
-        best = predictor.predict(read_photo(content, name=name)).top(BARS)
+        check_bytes(photo.size or 0, name)
+        best = predictor.predict(read_photo(photo.file.read(), name=name)).top(BARS)
         confidences = [{"label": display_name(label), "confidence": probability} for label, probability in best]
         return JSONResponse({"label": confidences[0]["label"], "confidences": confidences})
 

@@ -8,6 +8,8 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported: i
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
+from gradio.utils import get_upload_folder
+from gradio_client.utils import traverse
 from PIL import Image
 
 from seefood.errors import PhotoError
@@ -29,6 +31,19 @@ CSS = """
 #verdict { min-height: 1.6rem; }
 #about { opacity: 0.75; font-size: 0.85rem; }
 """
+
+
+class UploadsOnly(gr.Blocks):
+    """Blocks whose events take no file but one that was uploaded.
+
+    Gradio itself would open any path of the server that a request names, once it is mounted in another app, and would
+    fetch any address.
+    """
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        """Refuse a request that names another file, before Gradio touches it."""
+        traverse(inputs, _check_uploaded, lambda value: isinstance(value, dict))
+        return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
 
 
 class Page:
@@ -95,12 +110,12 @@ def build_page(predictor: Predictor) -> gr.Blocks:
     """The Gradio app. Its endpoints `/predict` and `/explain` are stable; the page's own are private.
 
     The events skip Gradio's pre-processing, so that the bytes of an upload reach `seefood.photo` first, and with it our
-    limits and our words; Gradio has checked by then that the file is one of its uploads.
+    limits and our words.
     """
     page = Page(predictor)
     age = settings().upload_hours * 3600
     examples = sorted(str(path) for path in EXAMPLES.glob("*.jpg"))
-    with gr.Blocks(title="SeeFood102", analytics_enabled=False, delete_cache=(age, age)) as blocks:
+    with UploadsOnly(title="SeeFood102", analytics_enabled=False, delete_cache=(age, age)) as blocks:
         gr.Markdown("# SeeFood102\nWhich dish is on your photo? Drop one in, or click an example.", elem_id="title")
         with gr.Row():
             with gr.Column():
@@ -129,6 +144,12 @@ def build_page(predictor: Predictor) -> gr.Blocks:
         label.submit(page.explain, [photo, label], heat, api_name="explain", **on)
     blocks.queue(max_size=settings().queue_length)
     return blocks
+
+
+def _check_uploaded(photo: dict[str, Any]) -> None:
+    path, uploads = photo.get("path"), Path(get_upload_folder()).resolve()
+    if not isinstance(path, str) or not Path(path).resolve().is_relative_to(uploads):
+        raise gr.Error("The photo: not an upload. Upload the file, or send it to /classify.", print_exception=False)
 
 
 def _read(photo: dict[str, Any]) -> Image.Image:

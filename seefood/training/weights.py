@@ -82,13 +82,14 @@ def _load(
     labels: list[str],
     name: str,
 ) -> None:
-    """Load all tensors but those of a head that was made for other labels."""
+    """Load all tensors; of a head for other labels, the rows of the labels that both know, or nothing if unknown."""
     expected = network.state_dict()
     heads = network.pretrained_cfg["classifier"]
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
-    is_other_head = source_labels is not None and source_labels != labels
-    for key in [key for key in tensors if key.startswith(heads)]:
-        if is_other_head or key not in expected or tensors[key].shape != expected[key].shape:
+    for key in [key for key in tensors if key.startswith(heads) and key in expected]:
+        if source_labels is not None:
+            tensors[key] = _rows_of_shared_labels(expected[key], labels, tensors[key], source_labels)
+        elif tensors[key].shape != expected[key].shape:
             del tensors[key]
     wrong = [key for key in tensors if key not in expected or tensors[key].shape != expected[key].shape]
     missing = [key for key in expected if key not in tensors and not key.startswith(heads)]
@@ -99,3 +100,14 @@ def _load(
             f"{len(missing)} are missing, for example {example}. Choose the architecture that the weights belong to."
         )
     network.load_state_dict(tensors, strict=False)
+
+
+def _rows_of_shared_labels(
+    fresh: torch.Tensor, labels: list[str], trained: torch.Tensor, trained_labels: list[str]
+) -> torch.Tensor:
+    """A head's weight or bias: the trained row of each label that was trained, the fresh row of every other."""
+    head = fresh.clone()
+    for row, label in enumerate(labels):
+        if label in trained_labels:
+            head[row] = trained[trained_labels.index(label)]
+    return head

@@ -1,0 +1,120 @@
+"""What the tests of the serving side share: app.py as a process, and a model that is small enough to understand."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
+
+from seefood.metadata import Metadata
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.jpg"))
+COLORS = ["red_curry", "green_salad", "creme_brulee"]  # what color_model says of a red, a green and a blue photo
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running app.
+
+    Attributes:
+        url: where it answers, without a slash at the end.
+        model: the model file that it serves.
+        output: file of what it prints.
+        outside_calls: file with a line for each attempt to reach another host.
+    """
+
+    url: str
+    model: Path
+    output: Path
+    outside_calls: Path
+
+
+@contextmanager
+def started_app(model, folder, **variables):
+    """app.py under tests/guarded_app.py on a free port; its uploads go to `folder`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Server(f"http://127.0.0.1:{port}", Path(model), folder / "output.txt", folder / "outside_calls.txt")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "HF_"))},
+        "SEEFOOD_MODEL": str(model),
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(folder / "uploads"),
+        **variables,
+    }
+    command = [sys.executable, ROOT / "tests/guarded_app.py", server.outside_calls, ROOT / "app.py"]
+    with server.output.open("w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 120
+        while not _is_healthy(server.url):
+            said = server.output.read_text()
+            assert process.poll() is None, f"app.py ended before it answered:\n{said}"
+            assert time.monotonic() < deadline, f"app.py did not answer in two minutes:\n{said}"
+            time.sleep(0.2)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _is_healthy(url):
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=10) as response:  # noqa: S310  (our own server)
+            return response.status == 200
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def color_model(path, *, metadata=True, size=8, temperature=0.25):
+    """Write a model whose evidence for its three labels is how red, green and blue a photo is in each of 4 x 4 places.
+
+    With `metadata=False` it is an ONNX file that is none of ours.
+    """
+    nodes = [
+        helper.make_node("Cast", ["image"], ["channels_last"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["channels_last"], ["color"], perm=[0, 3, 1, 2]),
+        helper.make_node("Mul", ["color", "unit"], ["brightness"]),
+        helper.make_node("AveragePool", ["brightness"], ["evidence"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("ReduceMean", ["evidence", "places"], ["logits"], keepdims=0),
+        helper.make_node("Div", ["logits", "temperature"], ["scaled"]),
+        helper.make_node("Softmax", ["scaled"], ["probability"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "color",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", size, size, 3])],
+        [
+            helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n", 3]),
+            helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["n", 3, size // 2, size // 2]),
+        ],
+        [
+            helper.make_tensor("unit", TensorProto.FLOAT, [1], [1 / 255]),
+            helper.make_tensor("places", TensorProto.INT64, [2], [2, 3]),
+            helper.make_tensor("temperature", TensorProto.FLOAT, [1], [temperature]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    if metadata:
+        facts = Metadata(
+            labels=COLORS,
+            image_size=size,
+            crop=1.0,
+            temperature=temperature,
+            architecture="color",
+            training_commit="none",
+            created="2000-01-01",
+        )
+        helper.set_model_props(model, facts.to_properties())
+    onnx.save(model, path)
+    return path
