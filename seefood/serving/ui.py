@@ -21,6 +21,7 @@ from seefood.settings import settings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BARS = 5
+SURE, UNSURE = 0.5, 0.2  # probabilities from which the page is confident, and below which it names no dish
 
 THEME = gr.themes.Soft(
     primary_hue="orange", secondary_hue="amber", font=["system-ui", "sans-serif"], font_mono=["monospace"]
@@ -100,9 +101,9 @@ class Page:
 
     def _sentence(self, prediction: Prediction) -> str:
         label, probability = prediction.top(1)[0]
-        if label == NOT_FOOD:
-            return "I don't see a dish I know."
-        opening = "Looks like" if probability > 0.5 else "Perhaps"
+        if label == NOT_FOOD or probability < UNSURE:
+            return "I don't see a dish I know. This is what I considered."
+        opening = "Looks like" if probability >= SURE else "Perhaps"
         return f"{opening} **{display_name(label).lower()}**. Click another bar to see where that one was seen."
 
 

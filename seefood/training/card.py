@@ -140,6 +140,7 @@ def _header(metadata: Metadata, sources: list[str]) -> str:
             task_type="image-classification",
             dataset_type="seefood",
             dataset_name=f"{', '.join(sources)} ({name})",
+            dataset_split=name,
             metric_type="accuracy",
             metric_value=values["top1"],
         )
