@@ -96,6 +96,10 @@ class FoodData(LightningDataModule):
     def _splits(self) -> list[DatasetDict]:
         return [source.load() for source in self.sources]
 
+    @property
+    def _paths(self) -> str:
+        return ", ".join(source.path for source in self.sources)
+
     def prepare_data(self) -> None:
         """Download what is not on this machine yet, once on each, before the other processes look for it."""
         for source in self.sources:
@@ -106,8 +110,9 @@ class FoodData(LightningDataModule):
         if stage == "test":
             tests = [splits["test"] for splits in self._splits if "test" in splits]
             if not tests:
-                paths = ", ".join(source.path for source in self.sources)
-                raise DataError(f"{paths}: no source has a test split. Set test_split, or look at the validation.")
+                raise DataError(
+                    f"{self._paths}: no source has a test split. Set test_split, or look at the validation."
+                )
             self.test = self._evaluated(tests)
         elif not hasattr(self, "train"):
             self._split_training()
@@ -119,6 +124,8 @@ class FoodData(LightningDataModule):
             chosen = held_out(np.asarray(photos["label"][:]), self.validation_fraction, self.seed)
             training.append(photos.select(np.flatnonzero(~chosen)))
             validation.append(photos.select(np.flatnonzero(chosen)))
+        if not any(map(len, validation)):
+            raise DataError(f"{self._paths}: no class has two photos, one to train on and one to validate. Add photos.")
         self.validation = self._evaluated(validation)
         if len(self.sources) > 1:  # one source may hold a photo of another, at another size
             training = [self._without_twins(photos, validation) for photos in training]

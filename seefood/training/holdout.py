@@ -37,9 +37,11 @@ def has_twin(photos: Dataset, others: Dataset, *, similarity: float = 0.99) -> n
     Returns:
         bool [len(photos)], true where `others` holds a copy.
     """
+    if not len(photos) or not len(others):
+        return np.zeros(len(photos), dtype=bool)
     ours, theirs = _fingerprints(photos), _fingerprints(others)
     blocks = np.array_split(ours, max(1, len(ours) // 1000))
-    return np.concatenate([(block @ theirs.T).max(axis=1, initial=-1) > similarity for block in blocks])
+    return np.concatenate([(block @ theirs.T).max(axis=1) > similarity for block in blocks])
 
 
 def _fingerprints(photos: Dataset) -> np.ndarray:

@@ -153,7 +153,9 @@ class FoodClassifier(LightningModule):
         # timm's scheduler, since it is the one that heeds the learning-rate scales of its layer decay
         steps = int(self.trainer.estimated_stepping_batches)
         warmup = min(chosen["warmup_steps"], steps // 2)
-        scheduler = CosineLRScheduler(optimizer, t_initial=steps, warmup_t=warmup, t_in_epochs=False)
+        scheduler = CosineLRScheduler(
+            optimizer, t_initial=steps - warmup, warmup_t=warmup, warmup_prefix=True, t_in_epochs=False
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def lr_scheduler_step(self, scheduler: CosineLRScheduler, metric: Any) -> None:

@@ -1,14 +1,17 @@
 """Sources of labelled photos: whatever `datasets.load_dataset` reads, brought to one list of labels."""
 
+import glob
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import datasets
+import pyarrow.parquet
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict, Features
 
 from seefood.errors import DataError
 from seefood.names import NOT_FOOD
@@ -47,6 +50,8 @@ class Source:
             raise DataError(f"{self.path}: an environment variable in it is not set. Set it to the folder of the data.")
         try:
             splits = datasets.load_dataset(**_reader(path))
+        except DataError:
+            raise
         except Exception as error:  # datasets raises errors of many libraries
             raise DataError(f"{path}: cannot be read as a data set ({_first_line(error)}). Check the path.") from error
         if self.train_split not in splits:
@@ -57,8 +62,6 @@ class Source:
             if test_split not in splits or test_split == self.train_split:
                 raise DataError(f"{path}: {test_split!r} is no split of its own among {', '.join(splits)}.")
             taken["test"] = _image_and_label(splits[test_split], path)
-            if label_names(taken["test"]) != label_names(taken["train"]):
-                raise DataError(f"{path}: its splits {self.train_split} and {test_split} have different labels.")
         return taken
 
 
@@ -91,15 +94,37 @@ def with_labels(dataset: Dataset, labels: list[str]) -> Dataset:
     return dataset.align_labels_with_mapping({name: index for index, name in enumerate(labels)}, "label")
 
 
-def _reader(path: str) -> dict[str, str]:
+def _reader(path: str) -> dict[str, Any]:
+    """The arguments with which `load_dataset` reads a source."""
     folder = Path(path)
     if not folder.exists():
         if re.fullmatch(r"[\w-]+(/[\w.-]+)?", path):
             return {"path": path}
-        raise FileNotFoundError("no such folder")
-    if next(folder.rglob("*.parquet"), None):
-        return {"path": "parquet", "data_dir": path}
-    return {"path": "imagefolder", "data_dir": path}
+        raise DataError(f"{path}: no such folder. Check the path.")
+    files = sorted(folder.rglob("*.parquet"))
+    if not files:
+        return _class_folders(folder)
+    # datasets gives the labels of the first file to all of them
+    numberings = {tuple(_labels_of_parquet(file)) for file in files}
+    if len(numberings) > 1:
+        raise DataError(f"{path}: its files have different labels, or number them differently. Write them alike.")
+    return {"path": "parquet", "data_dir": path}
+
+
+def _labels_of_parquet(file: Path) -> list[str]:
+    features = Features.from_arrow_schema(pyarrow.parquet.read_schema(file))
+    return next((feature.names for feature in features.values() if isinstance(feature, ClassLabel)), [])
+
+
+def _class_folders(folder: Path) -> dict[str, Any]:
+    """Name the files of each split: left to itself, datasets takes a photo called test_1.jpg for a split."""
+    splits = {name: folder / name for name in ("train", "validation", "test") if (folder / name).is_dir()}
+    splits = splits or {"train": folder}
+    for root in splits.values():
+        if not any(child.is_dir() for child in root.iterdir()):
+            raise DataError(f"{root}: has no labels. Put the photos into one folder for each class.")
+    files = {name: f"{glob.escape(str(root))}/*/**" for name, root in splits.items()}
+    return {"path": "imagefolder", "data_files": files, "drop_labels": False}
 
 
 def _image_and_label(dataset: Dataset, path: str) -> Dataset:

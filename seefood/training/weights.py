@@ -87,9 +87,10 @@ def _load(
     heads = network.pretrained_cfg["classifier"]
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
     for key in [key for key in tensors if key.startswith(heads) and key in expected]:
-        if source_labels is not None:
+        is_same_width = tensors[key].shape[1:] == expected[key].shape[1:]
+        if source_labels is not None and is_same_width:
             tensors[key] = _rows_of_shared_labels(expected[key], labels, tensors[key], source_labels)
-        elif tensors[key].shape != expected[key].shape:
+        elif tensors[key].shape != expected[key].shape and is_same_width:
             del tensors[key]
     wrong = [key for key in tensors if key not in expected or tensors[key].shape != expected[key].shape]
     missing = [key for key in expected if key not in tensors and not key.startswith(heads)]

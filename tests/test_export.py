@@ -1,0 +1,313 @@
+"""export.py: the file is the network, the file is small, and what the card says was measured on it."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import yaml
+from onnx import numpy_helper
+from photos import class_folders
+from training_fixtures import small_process  # noqa: F401
+
+import export
+import train
+from seefood.errors import DataError, ExportError
+from seefood.metadata import Metadata
+from seefood.predictor import Predictor
+from seefood.training.data import FoodData
+from seefood.training.evaluation import Answers, check_agreement, check_parity, fitted_temperature
+from seefood.training.graph import ServedNetwork, export_onnx, halve_weights, set_temperature
+from seefood.training.model import FoodClassifier
+from seefood.training.provenance import commit
+from seefood.training.sources import Source
+
+ROOT = Path(__file__).parent.parent
+KINDS = {"apple_pie": 0, "not_my_dish": 1, "ramen": 2}
+LABELS = [f"dish_{index}" for index in range(11)]
+
+
+class Exported(NamedTuple):
+    network: ServedNetwork
+    path: Path
+    image: torch.Tensor  # uint8 [7, S, S, 3]
+
+    def run(self, image: torch.Tensor | None = None, graph: onnx.ModelProto | None = None) -> list[np.ndarray]:
+        model = self.path.read_bytes() if graph is None else graph.SerializeToString()
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        return session.run(None, {"image": (self.image if image is None else image).numpy()})
+
+    def logits(self) -> np.ndarray:
+        with torch.no_grad():
+            return self.network.classifier(self.image).numpy()
+
+
+def lively(architecture: str, size: int) -> tuple[FoodClassifier, torch.Tensor]:
+    """A network whose every number matters, as after training, and photos for it.
+
+    With first weights as they are drawn, statistics of 0 and 1 and nearly equal answers would let a wrong graph pass;
+    and attention that favours no place would make all places alike, and what is left of their differences rounding.
+    """
+    torch.manual_seed(0)
+    model = FoodClassifier(labels=LABELS, image_size=size, architecture=architecture, weights="random")
+    image = torch.randint(0, 256, (7, size, size, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(std=0.3)
+                module.momentum = None  # the statistics become those of the photos
+        for name, parameter in model.named_parameters():
+            if name.endswith("attention_biases"):
+                parameter.normal_(std=3)
+        model.train()(image)
+        scale = 2 / model.eval()(image).std()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear) and module.out_features == len(LABELS):
+                module.bias.normal_()
+                module.weight.mul_(scale)
+    return model, image
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("levit_256", 224), ("efficientnet_lite0", 64), ("tf_efficientnet_lite0", 96), ("test_resnet", 64)],
+    ids=lambda parameter: parameter[0],
+)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    classifier, image = lively(*request.param)
+    network, path = ServedNetwork(classifier), tmp_path_factory.mktemp("onnx") / "model.onnx"
+    export_onnx(network, path)
+    return Exported(network, path, image)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    classifier, image = lively("test_efficientnet", 32)
+    network, path = ServedNetwork(classifier), tmp_path_factory.mktemp("small") / "model.onnx"
+    export_onnx(network, path)
+    return Exported(network, path, image)
+
+
+@pytest.mark.slow
+def test_the_file_answers_as_the_network_in_batches_of_any_size(exported: Exported) -> None:
+    logits = exported.logits()
+    assert logits.std(axis=0).min() > 0.1
+    assert logits.std() > 1
+    expected = torch.from_numpy(logits).softmax(dim=1).numpy()
+    for size in (1, 2, 7):
+        answers = [exported.run(part)[0] for part in exported.image.split(size)]
+        assert np.abs(np.concatenate(answers) - expected).max() < 1e-4
+
+
+@pytest.mark.slow
+def test_the_mean_of_the_evidence_is_the_logits(exported: Exported) -> None:
+    evidence = exported.run()[1]
+    assert evidence.ndim == 4
+    assert evidence.shape[2] * evidence.shape[3] > 1
+    assert evidence.std(axis=(2, 3)).min() > 0, "places differ"
+    logits = exported.logits()
+    assert np.allclose(evidence.mean(axis=(2, 3)), logits, rtol=1e-3, atol=1e-3 * np.abs(logits).max())
+
+
+@pytest.mark.slow
+def test_the_file_is_one_and_takes_any_number_of_uint8_photos(exported: Exported) -> None:
+    assert [path.name for path in exported.path.parent.iterdir()] == ["model.onnx"]
+    session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
+    (image,) = session.get_inputs()
+    size = exported.image.shape[1]
+    assert (image.name, image.type, image.shape[1:]) == ("image", "tensor(uint8)", [size, size, 3])
+    assert isinstance(image.shape[0], str)
+    assert [(output.name, output.type) for output in session.get_outputs()] == [
+        ("probability", "tensor(float)"),
+        ("evidence", "tensor(float)"),
+    ]
+
+
+@pytest.mark.slow
+def test_half_of_the_file_is_enough(exported: Exported) -> None:
+    graph = onnx.load(exported.path)
+    halve_weights(graph)
+    onnx.checker.check_model(graph, full_check=True)
+    share = graph.ByteSize() / exported.path.stat().st_size
+    assert 0.45 < share < 0.65
+    for half, full in zip(exported.run(graph=graph), exported.run(), strict=True):
+        assert half.dtype == np.float32
+        assert 0 < np.abs(half - full).max() < 0.02 * np.abs(full).max()
+
+
+@pytest.mark.parametrize("architecture", ["mobilenetv3_small_100", "convnext_atto", "vit_tiny_patch16_224", "test_vit"])
+def test_a_network_with_another_ending_is_refused_by_name(architecture: str) -> None:
+    classifier = FoodClassifier(labels=LABELS, image_size=64, architecture=architecture, weights="random")
+    with pytest.raises(ExportError, match=f"{architecture} does not end in average pooling and an affine head"):
+        ServedNetwork(classifier)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
+def test_the_temperature_divides_the_logits_and_leaves_the_evidence(small: Exported, temperature: float) -> None:
+    graph = onnx.load(small.path)
+    set_temperature(graph, temperature)
+    probability, evidence = small.run(graph=graph)
+    expected = torch.from_numpy(small.logits() / temperature).softmax(dim=1).numpy()
+    assert np.abs(probability - expected).max() < 1e-4
+    assert np.array_equal(evidence, small.run()[1])
+
+
+def test_a_graph_that_lost_its_temperature_is_refused(small: Exported) -> None:
+    graph = onnx.load(small.path)
+    (temperature,) = (tensor for tensor in graph.graph.initializer if tensor.name.endswith("temperature"))
+    graph.graph.initializer.remove(temperature)
+    with pytest.raises(ExportError, match="lost its temperature"):
+        set_temperature(graph, 2.0)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.01])
+def test_parity_passes_the_network_and_stops_a_graph_with_one_changed_tensor(
+    small: Exported, tmp_path: Path, factor: float
+) -> None:
+    photos = FoodData(sources=[Source(path=str(class_folders(tmp_path / "photos", KINDS, 4)))], image_size=32)
+    photos.setup("fit")
+    graph = onnx.load(small.path)
+    (head,) = (tensor for tensor in graph.graph.initializer if tensor.name.endswith("head_weight"))
+    head.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(head) * np.float32(factor), head.name))
+    metadata = Metadata(
+        labels=LABELS,
+        image_size=32,
+        crop=1.0,
+        temperature=1.0,
+        architecture="test_efficientnet",
+        training_commit="unknown",
+        created="2026-01-01",
+    )
+    onnx.helper.set_model_props(graph, metadata.to_properties())
+    onnx.save(graph, tmp_path / "model.onnx")
+    predictor = Predictor(tmp_path / "model.onnx")
+    if factor == 1:
+        assert check_parity(small.network, predictor, photos.validation) < 1e-4
+    else:
+        with pytest.raises(ExportError, match=r"test_efficientnet is not the network.*Do not ship it"):
+            check_parity(small.network, predictor, photos.validation)
+
+
+def answers(labels: np.ndarray, classes: int = 3) -> Answers:
+    """Answers that are right, with a probability of 0.8."""
+    probability = np.full((len(labels), classes), 0.2 / (classes - 1), dtype=np.float32)
+    probability[np.arange(len(labels)), labels] = 0.8
+    return Answers(probability, np.log(probability), labels)
+
+
+def test_agreement_is_the_share_of_equal_answers_and_has_a_limit() -> None:
+    full = answers(np.arange(400) % 3)
+    for changed in (1, 4):
+        label = full.label.copy()
+        label[:changed] = (label[:changed] + 1) % 3
+        if changed == 1:
+            assert check_agreement(answers(label), full) == pytest.approx(1 - 1 / 400)
+        else:
+            with pytest.raises(ExportError, match=r"1\.0% of the validation photos get another label"):
+                check_agreement(answers(label), full)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
+    torch.manual_seed(0)
+    honest = 2 * torch.randn(10_000, 5)
+    label = torch.multinomial(honest.softmax(dim=1), 1).squeeze(1)
+    made = Answers(honest.softmax(dim=1).numpy(), (honest * temperature).numpy(), label.numpy())
+    assert fitted_temperature(made) == pytest.approx(temperature, rel=0.06)
+
+
+def test_metrics_of_answers_are_those_computed_by_hand() -> None:
+    right = answers(np.array([0, 0, 1, 2]))
+    wrong = Answers(right.probability, right.logits, np.array([0, 1, 1, 2]))
+    # top-5 of three labels is all of them; F1: 2/3 for the labels 0 and 1, 1 for 2; 0.8 sure, 3/4 right
+    assert wrong.metrics() == {"photos": 4, "top1": 0.75, "top5": 1.0, "f1": round(7 / 9, 4), "ece": 0.05}
+
+
+def trained(folder: Path, *arguments: str, photos: Path) -> Path:
+    """The checkpoint of a run of configs/own_dishes.yaml on photos of one's own."""
+    train.main(
+        [
+            *("fit", "--config", str(ROOT / "configs" / "own_dishes.yaml")),
+            *("--data.sources", json.dumps([{"path": str(photos)}]), "--data.num_workers", "0"),
+            *("--trainer.max_epochs", "2", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
+            *("--trainer.logger.init_args.save_dir", str(folder), *arguments),
+        ]
+    )
+    return folder / "own_dishes" / "checkpoints" / "best.ckpt"
+
+
+@pytest.fixture(scope="module")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a tiny network on three dishes of four photos, without a test split."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny = ("--model.architecture", "test_efficientnet", "--model.weights", "random", "--model.frozen_stages", "0")
+    photos = class_folders(folder / "photos", KINDS, 4)
+    return trained(folder, *tiny, "--data.image_size", "32", photos=photos)
+
+
+@pytest.mark.slow
+def test_dishes_of_ones_own_become_a_model_that_says_what_it_is(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    class_folders(photos / "train", KINDS, 4)
+    class_folders(photos / "test", KINDS, 2, seed=60)
+    checkpoint = trained(tmp_path, photos=photos)
+    model, card = tmp_path / "new" / "seefood.onnx", tmp_path / "card"
+    returned = export.export(checkpoint, model, card, test=True)
+
+    predictor = Predictor(model)
+    facts = predictor.metadata
+    assert facts == returned
+    assert predictor.labels == ["apple_pie", "not_my_dish", "ramen"]
+    assert (facts.image_size, facts.architecture) == (128, "tf_efficientnet_lite0")
+    assert facts.training_commit == commit()
+    assert 0.25 <= facts.temperature <= 4
+    best = predictor.predict(photos / "test" / "ramen" / "0.jpg").top(5)
+    assert {label for label, _ in best} == set(KINDS)
+    assert sum(probability for _, probability in best) == pytest.approx(1, abs=1e-5)
+
+    right = [predictor.predict(file).top(1)[0][0] == file.parent.name for file in (photos / "test").rglob("*.jpg")]
+    assert facts.metrics["test"]["top1"] == round(sum(right) / len(right), 4)
+    assert {part: values["photos"] for part, values in facts.metrics.items()} == {"validation": 3, "test": 6}
+
+    written = json.loads((card / "metrics.json").read_text())
+    assert written["metrics"] == facts.metrics
+    assert written["model"]["temperature"] == facts.temperature
+    assert written["file"]["sha256"] == predictor.digest
+    assert written["file"]["bytes"] == model.stat().st_size
+    page = (card / "README.md").read_text()
+    for part, values in facts.metrics.items():
+        row = [part, *(f"{values[name]:g}" for name in ("photos", "top1", "top5", "f1", "ece"))]
+        assert f"| {' | '.join(row)} |" in page
+    assert predictor.digest in page
+    front_matter = yaml.safe_load(page.split("---")[1])
+    accuracy = [result["metrics"][0]["value"] for result in front_matter["model-index"][0]["results"]]
+    assert accuracy == [values["top1"] for values in facts.metrics.values()]
+    assert {path.name for path in card.iterdir()} == {"README.md", "metrics.json", "calibration.png", "dishes.png"}
+
+
+@pytest.mark.parametrize(
+    ("check", "limit", "message"),
+    [("check_parity", 0.0, "is not the network"), ("check_agreement", 1.1, "get another label")],
+)
+def test_a_failed_check_leaves_the_files_as_they_were(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: str, limit: float, message: str
+) -> None:
+    model = tmp_path / "seefood.onnx"
+    model.write_bytes(b"the model that ships")
+    monkeypatch.setattr(export, check, partial(getattr(export, check), limit=limit))
+    with pytest.raises(ExportError, match=message):
+        export.export(tiny_checkpoint, model, tmp_path / "card")
+    assert model.read_bytes() == b"the model that ships"
+    assert list(tmp_path.iterdir()) == [model]
+
+
+def test_measuring_on_a_test_split_that_is_not_there_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no source has a test split"):
+        export.export(tiny_checkpoint, tmp_path / "seefood.onnx", tmp_path / "card", test=True)
+    assert not list(tmp_path.iterdir())
