@@ -14,6 +14,9 @@ Go on where the last run of a configuration stopped:
 Measure the best checkpoint on the official test split:
     python train.py test --config configs/levit_256.yaml --ckpt_path runs/levit_256/checkpoints/best.ckpt
 
+Note that `--data.sources` changes the sources of a configuration field by field: name test_split and weight, too, where
+the configuration does.
+
 Every argument of FoodData (--data.*), FoodClassifier (--model.*) and Lightning's Trainer (--trainer.*) can be given;
 `python train.py fit --help` lists them. Watch with: tensorboard --logdir runs
 """

@@ -110,6 +110,11 @@ def test_weights_of_another_architecture_are_refused_by_name(tmp_path: Path, suf
         classifier(labels=labels, weights=str(path))
 
 
+def test_an_architecture_without_stochastic_depth_can_be_had() -> None:
+    model = FoodClassifier(labels=["a", "b"], image_size=64, architecture="ghostnet_050", weights="random")
+    assert model.eval()(torch.zeros(1, 64, 64, 3, dtype=torch.uint8)).shape == (1, 2)
+
+
 def test_weights_that_cannot_be_had_are_named(tmp_path: Path) -> None:
     text = tmp_path / "notes.pth"
     text.write_text("These are no weights.")

@@ -123,6 +123,11 @@ def _flat(folder: Path) -> None:
     made_photo(1, 0).save(folder / "1.jpg")
 
 
+def _splits_of_other_names(folder: Path) -> None:
+    for split in ("training", "testing"):
+        class_folders(folder / split, KINDS, 1)
+
+
 def _without_photos(folder: Path) -> None:
     (folder / "apple").mkdir(parents=True)
     (folder / "apple" / "recipe.txt").write_text("An apple.")
@@ -134,12 +139,13 @@ def _without_photos(folder: Path) -> None:
         (lambda folder: None, {}, "no such folder.*Check the path"),
         (lambda folder: folder.mkdir(), {}, "no labels. Put the photos into one folder for each class"),
         (_without_photos, {}, "cannot be read as a data set.*Check the path"),
+        (_splits_of_other_names, {}, "cannot be read as a data set.*Check the path"),
         (_flat, {}, "Put the photos into one folder for each class|cannot be read as a data set.*Check the path"),
         (lambda folder: class_folders(folder, KINDS, 1), {"train_split": "training"}, "'training', only train. Set"),
         (lambda folder: class_folders(folder, KINDS, 1), {"test_split": "exam"}, "'exam' is no split of its own"),
         (lambda folder: class_folders(folder, KINDS, 1), {"test_split": "train"}, "'train' is no split of its own"),
     ],
-    ids=["missing", "empty", "no photos", "no labels", "train split", "test split", "test on train"],
+    ids=["missing", "empty", "no photos", "other splits", "no labels", "train split", "test split", "test on train"],
 )
 def test_a_source_that_cannot_be_used_is_named_with_a_remedy(
     tmp_path: Path, prepare: Callable[[Path], object], options: dict[str, str], message: str

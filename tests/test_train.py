@@ -160,6 +160,17 @@ def test_an_interrupted_run_goes_on_at_its_step_with_its_learning_rate(photos: P
     assert rates[11] < 0.1 * max(rates.values())
 
 
+def test_a_finished_run_goes_on_for_longer_and_goes_on_learning(photos: Path, tmp_path: Path) -> None:
+    train.main(["fit", "--config", str(tiny_config(photos, tmp_path, steps=6))])
+    longer = train.main(["fit", "--config", str(tiny_config(photos, tmp_path, steps=12)), "--ckpt_path", "last"])
+
+    assert longer.trainer.global_step == 12
+    log = log_of(tmp_path / "run")
+    name = next(name for name in log.Tags()["scalars"] if name.startswith("lr-"))
+    rates = {event.step: event.value for event in log.Scalars(name)}
+    assert all(rates[step] > 0.05 * max(rates.values()) for step in range(7, 10))
+
+
 def test_the_recipe_of_levit_starts_on_made_photos(photos: Path, tmp_path: Path) -> None:
     cli = train.main(
         [

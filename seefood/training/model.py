@@ -141,6 +141,12 @@ class FoodClassifier(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["commit"] = self._commit
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The length of the schedule is that of this run, which may go on for longer than the one it goes on from."""
+        for schedule in checkpoint.get("lr_schedulers", []):
+            for length in ("t_initial", "warmup_t", "warmup_steps"):
+                schedule.pop(length, None)
+
     def configure_optimizers(self) -> dict[str, Any]:
         chosen = self.hparams
         optimizer = create_optimizer_v2(

@@ -123,7 +123,7 @@ def _class_folders(folder: Path) -> dict[str, Any]:
     for root in splits.values():
         if not any(child.is_dir() for child in root.iterdir()):
             raise DataError(f"{root}: has no labels. Put the photos into one folder for each class.")
-    files = {name: f"{glob.escape(str(root))}/*/**" for name, root in splits.items()}
+    files = {name: f"{glob.escape(str(root))}/*/*" for name, root in splits.items()}
     return {"path": "imagefolder", "data_files": files, "drop_labels": False}
 
 

@@ -32,7 +32,8 @@ def create_network(
     """
     if not timm.is_model(architecture):
         raise WeightsError(f"{architecture}: timm has no such model. timm.list_models('*name*') finds its name.")
-    options = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
+    rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
+    options: dict[str, Any] = {name: rate for name, rate in rates.items() if rate}  # not every architecture takes them
     if getattr(timm.get_pretrained_cfg(architecture), "fixed_input_size", False):
         options["img_size"] = image_size
     network = timm.create_model(architecture, pretrained=weights == "hub", num_classes=len(labels), **options)
