@@ -17,13 +17,11 @@ from seefood.settings import settings
 
 
 def main() -> None:
-    app = create_app(Predictor())
-    print(f"SeeFood102 is on http://127.0.0.1:{settings().port}{settings().root_path}", flush=True)
     uvicorn.run(
-        app,
+        create_app(Predictor()),
         host=settings().host,
         port=settings().port,
-        log_level="warning",
+        access_log=False,
         proxy_headers=True,
         forwarded_allow_ips=settings().forwarded_allow_ips,
         timeout_graceful_shutdown=5,  # pages keep a connection open, and would hold up a SIGTERM for ever
