@@ -14,8 +14,7 @@ help:  ## list the targets
 run: $(SERVING) model  ## serve the embedded model on http://127.0.0.1:7860
 	.venv/bin/python app.py
 
-model: $(DVC)  ## pull the model file that models.dvc names
-	.dvc-venv/bin/dvc pull --quiet
+model: models/seefood.onnx  ## pull the model file that models.dvc names, unless export.py has just made one
 
 test: $(DEVELOPMENT) model  ## run the whole test suite
 	.venv/bin/python -m pytest
@@ -33,8 +32,8 @@ train: $(DEVELOPMENT)  ## train the embedded model (set SEEFOOD_DATA; an hour an
 export: $(DEVELOPMENT)  ## export CKPT=... to models/, measured
 	.venv/bin/python export.py --ckpt $(CKPT)
 
-model-version: $(DVC)  ## make what lies in models/ the version that models.dvc names
-	.dvc-venv/bin/dvc add --quiet models && .dvc-venv/bin/dvc push
+model-version: $(DVC)  ## make models/seefood.onnx the version that models.dvc names
+	.dvc-venv/bin/dvc commit --force models.dvc && .dvc-venv/bin/dvc push
 
 lock: $(DEVELOPMENT)  ## pin the serving requirements, with and without hashes
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml -o requirements.txt
@@ -50,6 +49,10 @@ $(SERVING): requirements.txt
 
 $(DEVELOPMENT): $(SERVING) pyproject.toml
 	.venv/bin/pip install --quiet -c requirements.txt -e '.[train,dev]'
+	touch $@
+
+models/seefood.onnx: models.dvc | $(DVC)
+	.dvc-venv/bin/dvc pull
 	touch $@
 
 $(DVC): pyproject.toml

@@ -17,7 +17,7 @@ from pathlib import Path
 import onnx
 import torch
 
-from seefood.errors import SeeFoodError
+from seefood.errors import ExportError, SeeFoodError
 from seefood.metadata import Metadata
 from seefood.predictor import Predictor
 from seefood.training.card import Checks, write_card
@@ -44,10 +44,15 @@ def export(checkpoint: Path, model: Path, card: Path, *, test: bool = False) -> 
     """
     classifier = FoodClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights="random")
     data = FoodData.load_from_checkpoint(checkpoint)
+    if data.labels != classifier.labels:
+        raise ExportError(
+            f"The sources have the labels {data.labels}, the checkpoint was trained on {classifier.labels}. "
+            "Restore the photos as they were, or train again."
+        )
     data.setup("fit")
     network = ServedNetwork(classifier)
     metadata = Metadata(
-        labels=data.labels,
+        labels=classifier.labels,
         image_size=data.image_size,
         crop=data.crop,
         temperature=1.0,

@@ -39,12 +39,13 @@ class SeeFoodCLI(LightningCLI):
         parser.link_arguments("data.crop", "model.crop")
 
     def before_instantiate_classes(self) -> None:
-        if self.subcommand == "test":  # several devices would count some photos twice
-            self.config.test.trainer.devices = self.config.test.trainer.num_nodes = 1
+        if self.subcommand in ("validate", "test"):  # several devices would count some photos twice
+            trainer = self.config[self.subcommand].trainer
+            trainer.devices = trainer.num_nodes = 1
 
 
 def main(args: list[str] | None = None) -> SeeFoodCLI:
-    """Run one command of `LightningCLI`: fit, validate, test or predict."""
+    """Run one command of `LightningCLI`: fit, validate or test."""
     return SeeFoodCLI(
         FoodClassifier, FoodData, save_config_kwargs={"overwrite": True}, auto_configure_optimizers=False, args=args
     )
@@ -54,4 +55,4 @@ if __name__ == "__main__":
     try:
         main()
     except SeeFoodError as error:
-        sys.exit(f"train.py: {error}")
+        sys.exit(f"train.py: {str(error).splitlines()[-1]}")  # a loader's process puts its traceback before

@@ -3,7 +3,7 @@ what was wrong with it, and what to do."""
 
 
 class SeeFoodError(Exception):
-    """Base class: its message is written for a person and holds no path of the server and no traceback."""
+    """Base class: its message is one sentence or two, written for a person."""
 
 
 class SettingsError(SeeFoodError):
@@ -11,7 +11,7 @@ class SettingsError(SeeFoodError):
 
 
 class PhotoError(SeeFoodError):
-    """A photo cannot be read: not an image, damaged, or over a limit."""
+    """A photo cannot be read: not an image, damaged, or over a limit. No path of the server is in its message."""
 
 
 class ModelError(SeeFoodError):

@@ -68,6 +68,9 @@ class Predictor:
             raise ModelError(f"{path}: no such model file. `make model` pulls the embedded one.") from error
         except Exception as error:  # ONNX Runtime has an error class of its own for each of its codes
             raise ModelError(f"{path}: no model of SeeFood102 ({error}). Make one with export.py.") from error
+        outputs = self._session.get_outputs()[0].shape[1]
+        if outputs != len(self.labels):
+            raise ModelError(f"{path}: has {outputs} outputs and {len(self.labels)} labels. Export it again.")
         self.digest = hashlib.sha256(model).hexdigest()[:12]
 
     @property

@@ -16,7 +16,7 @@ class Settings(BaseSettings):
     already have a name for are set by that name.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SEEFOOD_", populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix="SEEFOOD_", env_ignore_empty=True, populate_by_name=True)
 
     model: Path = Field(Path("models/seefood.onnx"), description="the model file that is served")
     max_bytes: PositiveInt = Field(20_000_000, description="largest photo accepted, in bytes")

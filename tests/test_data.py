@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from photos import class_folders, kind_of, made_photo
+from made_photos import class_folders, kind_of, made_photo
 from training_fixtures import small_process  # noqa: F401
 
 from seefood.errors import DataError

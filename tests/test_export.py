@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 import torch
 import yaml
+from made_photos import class_folders
 from onnx import numpy_helper
-from photos import class_folders
 from training_fixtures import small_process  # noqa: F401
 
 import export

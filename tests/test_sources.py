@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photos import class_folders, kind_of, made_photo, parquet
+from made_photos import class_folders, kind_of, made_photo, parquet
 from PIL import Image
 from training_fixtures import small_process  # noqa: F401
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from lightning import Callback, Trainer
-from photos import class_folders
+from made_photos import class_folders
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_fixtures import small_process  # noqa: F401
 

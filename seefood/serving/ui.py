@@ -43,6 +43,9 @@ class UploadsOnly(gr.Blocks):
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """Refuse a request that names another file, before Gradio touches it."""
+        for component, value in zip(block_fn.inputs, inputs, strict=False):
+            if isinstance(component, gr.Image) and isinstance(value, str):
+                raise _not_an_upload()
         traverse(inputs, _check_uploaded, lambda value: isinstance(value, dict))
         return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
 
@@ -72,7 +75,10 @@ class Page:
         """What the page shows of a photo: the bars, the heat map, and a sentence."""
         if photo is None:
             return None, None, ""
-        image = _read(photo)
+        try:
+            image = _read(photo)
+        except gr.Error as error:  # what it said of the photo before must not stay
+            return None, None, error.message
         prediction = self.predictor.predict(image)
         return self._bars(prediction), self._heat_map(image, prediction), self._sentence(prediction)
 
@@ -150,11 +156,17 @@ def build_page(predictor: Predictor) -> gr.Blocks:
 def _check_uploaded(photo: dict[str, Any]) -> None:
     path, uploads = photo.get("path"), Path(get_upload_folder()).resolve()
     if not isinstance(path, str) or not Path(path).resolve().is_relative_to(uploads):
-        raise gr.Error("The photo: not an upload. Upload the file, or send it to /classify.", print_exception=False)
+        raise _not_an_upload()
+
+
+def _not_an_upload() -> gr.Error:
+    return gr.Error(
+        "The photo: not an upload. Send a file (handle_file in gradio_client), or use /classify.", print_exception=False
+    )
 
 
 def _read(photo: dict[str, Any]) -> Image.Image:
     try:
         return read_photo(photo["path"], name=photo.get("orig_name") or "The photo")
     except PhotoError as error:
-        raise gr.Error(str(error), title="This photo cannot be read", print_exception=False) from None
+        raise gr.Error(str(error), print_exception=False) from None

@@ -20,7 +20,7 @@ _PAGE = """\
 {header}
 ---
 
-# The model that ships
+# Model card
 
 `{metadata.architecture}` at {metadata.image_size} x {metadata.image_size} px, {labels} labels, trained by commit
 `{metadata.training_commit}`, exported on {metadata.created}. {megabytes:.1f} MB with float16 weights, SHA-256
@@ -31,9 +31,9 @@ pre-processing and the predictor that the app uses.
 |---|---|---|---|---|---|
 {metrics}
 
-Photos: {sources}. Validation photos were held out of the training splits, and none of them was trained on in another
-size; the test split had no part in training or in choosing. The temperature, {metadata.temperature}, was fitted on the
-validation photos, so that their calibration error flatters.
+Photos: {sources}. Validation photos were held out of the training splits{twins}; a test split has no part in training
+or in choosing. The temperature, {metadata.temperature}, was fitted on the validation photos, so that their calibration
+error flatters; and figures on a handful of photos mean little.
 
 ## Checks it passed
 
@@ -55,9 +55,9 @@ validation photos, so that their calibration error flatters.
 
 - It knows the labels it was trained on and no others; it names a dish for a photo of anything else{unless}.
 - The heat map is exact but coarse: one value for each of the network's last places, a few across.
-- Its dishes look as those of its training photos do. Food-101 was gathered on a web site around 2014, and some of its
-  training labels are wrong.
+- Its dishes look as those of its training photos do.{of_food101}
 """
+_OF_FOOD101 = " Food-101 was gathered on a web site around 2014, and some of its\n  training labels are wrong."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +129,8 @@ def _page(metadata: Metadata, checks: Checks, answers: dict[str, Answers], sourc
             f"| {display_name(metadata.labels[dish])} | {display_name(metadata.labels[answer])} | {share:.0%} |"
             for dish, answer, share in _confusions(answers[part])
         ),
+        twins=", and none of them was trained on in another size" if len(sources) > 1 else "",
+        of_food101=_OF_FOOD101 if any("food101" in source for source in sources) else "",
         unless=", unless that looks like no food to it" if NOT_FOOD in metadata.labels else ", a cat included",
     )
 

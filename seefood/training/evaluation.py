@@ -17,6 +17,7 @@ from seefood.training.metrics import food_metrics
 
 PARITY_PHOTOS = 70  # a multiple of each of the batch sizes
 BATCH_SIZES = (1, 2, 7)
+FEW_PHOTOS = 200
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,15 @@ def photos_of(photos: Dataset) -> Iterator[PhotoSource]:
 
 def fitted_temperature(answers: Answers) -> float:
     """The temperature in [0.25, 4] whose softmax gives the labels the highest likelihood (Guo et al., 2017,
-    arXiv:1706.04599), searched on a grid with steps of 0.7 %."""
+    arXiv:1706.04599), searched on a grid with steps of 0.7 %.
+
+    On fewer than 200 photos it is at least 1: a handful that happen to be right would make it sure of everything.
+    """
     logits, label = torch.from_numpy(answers.logits), torch.from_numpy(answers.label)
     candidates = np.geomspace(0.25, 4, 401)
     losses = [torch.nn.functional.cross_entropy(logits / candidate, label).item() for candidate in candidates]
-    return round(float(candidates[np.argmin(losses)]), 4)
+    best = round(float(candidates[np.argmin(losses)]), 4)
+    return best if len(label) >= FEW_PHOTOS else max(best, 1.0)
 
 
 def check_parity(network: ServedNetwork, predictor: Predictor, photos: Dataset, *, limit: float = 1e-4) -> float:

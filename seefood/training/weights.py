@@ -37,9 +37,22 @@ def create_network(
     if getattr(timm.get_pretrained_cfg(architecture), "fixed_input_size", False):
         options["img_size"] = image_size
     network = timm.create_model(architecture, pretrained=weights == "hub", num_classes=len(labels), **options)
+    if weights != "random" and len(labels) != network.pretrained_cfg["num_classes"]:
+        _zero_head(network)
     if weights not in ("hub", "random"):
         _load(network, *_state_dict(network, weights), labels=labels, name=weights)
     return network
+
+
+def _zero_head(network: Any) -> None:
+    """Let a fresh head start without an opinion: drawn at random, few labels begin with large and wrong logits."""
+    heads = network.get_classifier()
+    for head in heads if isinstance(heads, tuple) else (heads,):
+        for module in head.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.zeros_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
 
 def _state_dict(network: nn.Module, weights: str) -> tuple[dict[str, torch.Tensor], list[str] | None]:
