@@ -134,13 +134,16 @@ def test_an_uploaded_photo_is_classified_by_itself_and_cleared_with_its_bars(vis
     playwright.expect(visit.page.locator("#heat img")).to_have_count(0, timeout=PATIENCE)
 
 
-def test_a_file_that_is_no_photo_gets_a_sentence_and_the_page_goes_on(visit, guesses, tmp_path):
+def test_a_file_that_is_no_photo_gets_a_sentence_and_no_bars_and_the_page_goes_on(visit, guesses, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(EXAMPLES[0].read_bytes()[:3000])
     with pytest.raises(PhotoError) as refusal:
         read_photo(broken)
+    visit.thumbnails.first.click()
+    visit.wait_for_bars(guesses(EXAMPLES[0]))
     visit.upload(broken)
     playwright.expect(visit.page.get_by_text(str(refusal.value))).to_be_visible(timeout=PATIENCE)
+    playwright.expect(visit.bars).to_have_count(0, timeout=PATIENCE)
     visit.thumbnails.first.click()
     visit.wait_for_bars(guesses(EXAMPLES[0]))
 

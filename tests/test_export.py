@@ -222,6 +222,10 @@ def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
     assert fitted_temperature(made) == pytest.approx(temperature, rel=0.06)
 
 
+def test_a_handful_of_right_answers_does_not_make_the_model_sure_of_everything() -> None:
+    assert fitted_temperature(answers(np.array([0, 1, 2]))) == 1.0
+
+
 def test_metrics_of_answers_are_those_computed_by_hand() -> None:
     right = answers(np.array([0, 0, 1, 2]))
     wrong = Answers(right.probability, right.logits, np.array([0, 1, 1, 2]))
@@ -305,6 +309,15 @@ def test_a_failed_check_leaves_the_files_as_they_were(
         export.export(tiny_checkpoint, model, tmp_path / "card")
     assert model.read_bytes() == b"the model that ships"
     assert list(tmp_path.iterdir()) == [model]
+
+
+def test_sources_whose_labels_have_changed_since_training_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    checkpoint = torch.load(tiny_checkpoint, map_location="cpu")
+    labels = checkpoint["hyper_parameters"]["labels"]
+    checkpoint["hyper_parameters"]["labels"] = [*labels[:-1], "tacos"]
+    torch.save(checkpoint, tmp_path / "renamed.ckpt")
+    with pytest.raises(ExportError, match=r"tacos.*train again"):
+        export.export(tmp_path / "renamed.ckpt", tmp_path / "model.onnx", tmp_path / "card")
 
 
 def test_measuring_on_a_test_split_that_is_not_there_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:

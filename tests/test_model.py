@@ -110,6 +110,14 @@ def test_weights_of_another_architecture_are_refused_by_name(tmp_path: Path, suf
         classifier(labels=labels, weights=str(path))
 
 
+def test_a_fresh_head_on_trained_weights_starts_without_an_opinion() -> None:
+    model = FoodClassifier(
+        labels=["a", "b", "c"], image_size=64, architecture="tf_efficientnet_lite0", weights=LITE0_PACKAGE
+    )
+    photos = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(model.eval()(photos), torch.zeros(4, 3))
+
+
 def test_an_architecture_without_stochastic_depth_can_be_had() -> None:
     model = FoodClassifier(labels=["a", "b"], image_size=64, architecture="ghostnet_050", weights="random")
     assert model.eval()(torch.zeros(1, 64, 64, 3, dtype=torch.uint8)).shape == (1, 2)

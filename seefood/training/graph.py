@@ -43,7 +43,6 @@ class ServedNetwork(nn.Module):
         weight, bias = _affine_head(self.classifier)
         self.register_buffer("head_weight", weight[:, :, None, None])
         self.register_buffer("head_bias", bias)
-        self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         features = self.classifier.network.forward_features(self.classifier.normalize(image))
