@@ -148,6 +148,11 @@ def test_a_network_with_another_ending_is_refused_by_name(architecture: str) -> 
         ServedNetwork(classifier)
 
 
+def test_the_file_holds_no_path_of_the_machine_that_made_it(small: Exported) -> None:
+    for trace in (str(ROOT), "site-packages", ".py"):
+        assert trace.encode() not in small.path.read_bytes()
+
+
 @pytest.mark.parametrize("temperature", [0.5, 3.0])
 def test_the_temperature_divides_the_logits_and_leaves_the_evidence(small: Exported, temperature: float) -> None:
     graph = onnx.load(small.path)

@@ -43,6 +43,7 @@ class ServedNetwork(nn.Module):
         weight, bias = _affine_head(self.classifier)
         self.register_buffer("head_weight", weight[:, :, None, None])
         self.register_buffer("head_bias", bias)
+        self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         features = self.classifier.network.forward_features(self.classifier.normalize(image))
@@ -66,7 +67,18 @@ def export_onnx(network: ServedNetwork, path: Path) -> None:
         dynamo=True,
         verbose=False,
     )
+    model = onnx.load(path)
+    _strip(model)
+    onnx.save(model, path)
     onnx.checker.check_model(path, full_check=True)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Forget what the exporter notes for debugging, among it the paths of the machine it ran on."""
+    graph = model.graph
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph, model):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def set_temperature(model: onnx.ModelProto, temperature: float) -> None:
