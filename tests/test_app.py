@@ -148,7 +148,9 @@ def test_the_api_opens_no_file_of_the_server_that_was_not_uploaded(meta, server,
     assert missing["error"].replace("missing", "private") == answer["error"]
 
 
-@pytest.mark.parametrize("photo", [{"path": None, "url": "x"}, {"url": "x"}], ids=["no path", "address alone"])
+@pytest.mark.parametrize(
+    "photo", ["photo.jpg", {"path": None, "url": "x"}, {"url": "x"}], ids=["a name", "no path", "address"]
+)
 def test_an_upload_without_a_file_is_refused_in_a_sentence(photo, server):
     event, answer = call(server, "predict", photo)
     assert event == "error"
