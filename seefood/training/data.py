@@ -13,7 +13,7 @@ from lightning import LightningDataModule
 from PIL import Image
 from timm.data import create_transform
 from torch.utils.data import DataLoader, WeightedRandomSampler
-from torchvision.transforms import Compose
+from torchvision.transforms import Compose, RandomApply
 
 from seefood.errors import DataError
 from seefood.photo import read_photo, square
@@ -43,6 +43,7 @@ class FoodData(LightningDataModule):
         seed: int = 0,
         balanced: bool = False,
         downscale: tuple[int, int] | None = None,
+        downscale_probability: float = 1.0,
         scale: tuple[float, float] = (0.35, 1.0),
         color_jitter: float = 0.2,
         auto_augment: str | None = None,
@@ -59,6 +60,7 @@ class FoodData(LightningDataModule):
             balanced: draw every class equally often, however many photos it has.
             downscale: before anything else, shrink training photos to a short side drawn from this range (pixels,
                 log-uniform), so that sharpness tells nothing about the source a photo comes from.
+            downscale_probability: share of the training photos that are shrunk so.
             scale: share of a photo's area that a random crop takes.
             color_jitter: strength of random changes of brightness, contrast and saturation.
             auto_augment: a policy of timm, for example "rand-m7-mstd0.5"; it replaces the colour jitter.
@@ -73,7 +75,7 @@ class FoodData(LightningDataModule):
         self.validation_fraction, self.seed = validation_fraction, seed
         self.balanced = balanced
         self._augment = Compose(
-            ([RandomDownscale(*downscale)] if downscale else [])
+            ([RandomApply([RandomDownscale(*downscale)], downscale_probability)] if downscale else [])
             + [
                 create_transform(
                     image_size,
@@ -144,14 +146,16 @@ class FoodData(LightningDataModule):
 
     def _weights(self, training: list[Dataset]) -> torch.Tensor | None:
         """Float64 [photos]: how often each is drawn, relative to the others; None when all are drawn alike."""
-        of_source = np.concatenate(
-            [np.full(len(part), source.weight) for part, source in zip(training, self.sources, strict=True)]
+        ids = [np.asarray(with_labels(part, self.labels)["label"][:]) for part in training]
+        drawn = np.concatenate(
+            [
+                source.weight * (_even(of_source) if source.balanced else np.ones(len(of_source)))
+                for of_source, source in zip(ids, self.sources, strict=True)
+            ]
         )
         if self.balanced:
-            label_ids = np.concatenate([with_labels(part, self.labels)["label"][:] for part in training])
-            drawn = np.bincount(label_ids, weights=of_source, minlength=len(self.labels))
-            of_source = of_source / drawn[label_ids]
-        return None if np.ptp(of_source) == 0 else torch.from_numpy(of_source)
+            drawn = _even(np.concatenate(ids), drawn)
+        return None if np.ptp(drawn) == 0 else torch.from_numpy(drawn)
 
     def _augmented_batch(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
         images = [self._augment(_decode(image)).permute(1, 2, 0) for image in batch["image"]]
@@ -197,6 +201,13 @@ class RandomDownscale:
             return photo
         width, height = (max(1, round(factor * side)) for side in photo.size)
         return photo.resize((width, height), random.choice((Image.Resampling.BICUBIC, Image.Resampling.BILINEAR)))
+
+
+def _even(label_ids: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Float64 [N]: the weights (1 where none are given), scaled so that each class has the same sum, and N in all."""
+    weights = np.ones(len(label_ids)) if weights is None else weights
+    of_class = np.bincount(label_ids, weights)
+    return weights / of_class[label_ids] * len(label_ids) / np.count_nonzero(of_class)
 
 
 def _decode(image: dict[str, Any]) -> Image.Image:

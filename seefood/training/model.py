@@ -40,6 +40,7 @@ class FoodClassifier(LightningModule):
         crop: float = 1.0,
         architecture: str = "levit_256.fb_dist_in1k",
         weights: str = "hub",
+        fold_norms: bool = False,
         frozen_stages: int = 0,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
@@ -60,6 +61,8 @@ class FoodClassifier(LightningModule):
             crop: share of a photo's short side that evaluation sees; kept for export.
             architecture: a model name of timm.
             weights: see `seefood.training.weights.create_network`.
+            fold_norms: train without batch-norm, folded into the convolutions; for going on from trained weights, see
+                `seefood.training.weights.fold_batch_norms`.
             frozen_stages: how many stages after the stem keep their first weights, batch-norm statistics included; the
                 stem then does too. 0 trains everything.
             drop_rate: dropout before the head.
@@ -88,6 +91,7 @@ class FoodClassifier(LightningModule):
             image_size=image_size,
             drop_rate=drop_rate,
             drop_path_rate=drop_path_rate,
+            fold_norms=fold_norms,
         )
         for name in ("mean", "std"):
             value = torch.tensor(self.network.pretrained_cfg[name]).view(3, 1, 1)

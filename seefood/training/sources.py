@@ -1,10 +1,12 @@
 """Sources of labelled photos: whatever `datasets.load_dataset` reads, brought to one list of labels."""
 
 import glob
+import io
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features
 
 from seefood.errors import DataError
 from seefood.names import NOT_FOOD
+from seefood.photo import read_photo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +32,16 @@ class Source:
             "validation": what a data set calls validation is often its official test split (ethz/food101), and it must
             not leak into the selection of a model.
         weight: how often each of its photos is drawn, relative to a photo of a source with weight 1.
+        balanced: draw its classes equally often, however many photos each has; all together as often as without.
+        short_side: shrink its photos to this short side (pixels) first, so that sharpness does not give it away.
     """
 
     path: str
     train_split: str = "train"
     test_split: str | None = None
     weight: float = 1.0
+    balanced: bool = False
+    short_side: int | None = None
 
     def load(self) -> DatasetDict:
         """Read the splits.
@@ -62,7 +69,7 @@ class Source:
             if test_split not in splits or test_split == self.train_split:
                 raise DataError(f"{path}: {test_split!r} is no split of its own among {', '.join(splits)}.")
             taken["test"] = _image_and_label(splits[test_split], path)
-        return taken
+        return taken.map(partial(_shrink, short_side=self.short_side)) if self.short_side else taken
 
 
 torch.serialization.add_safe_globals([Source])  # a checkpoint keeps the sources it was trained on
@@ -139,6 +146,14 @@ def _image_and_label(dataset: Dataset, path: str) -> Dataset:
     image, label = columns[datasets.Image], columns[ClassLabel]
     dataset = dataset.select_columns([image, label]).rename_columns({image: "image", label: "label"})
     return dataset.cast_column("image", datasets.Image(decode=False))
+
+
+def _shrink(row: dict[str, Any], short_side: int) -> dict[str, Any]:
+    photo = read_photo(row["image"]["bytes"] or row["image"]["path"])
+    photo.thumbnail([max(short_side, round(short_side * side / min(photo.size))) for side in photo.size])
+    shrunk = io.BytesIO()
+    photo.save(shrunk, "PNG")
+    return {"image": {"bytes": shrunk.getvalue(), "path": None}}
 
 
 def _first_line(error: Exception) -> str:
