@@ -9,6 +9,7 @@ import argparse
 import random
 import string
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,11 +91,10 @@ def _shapes(draw: random.Random, size: tuple[int, int]) -> Image.Image:
     """Filled shapes and outlines, as in a drawing, a logo or a diagram."""
     page = _flat(draw, size)
     pen = ImageDraw.Draw(page)
+    shapes: tuple[Callable[..., None], ...] = (pen.ellipse, pen.rectangle, partial(pen.rounded_rectangle, radius=9))
     for _ in range(draw.randint(1, 15)):
-        fill = draw.choice((None, _color(draw)))
-        outline = {"fill": fill, "outline": _color(draw), "width": draw.randint(1, 6)}
-        shape = draw.choice((pen.ellipse, pen.rectangle, pen.rounded_rectangle))
-        shape(_box(draw, size), **outline, **({"radius": 9} if shape == pen.rounded_rectangle else {}))
+        fill, outline, width = draw.choice((None, _color(draw))), _color(draw), draw.randint(1, 6)
+        draw.choice(shapes)(_box(draw, size), fill=fill, outline=outline, width=width)
     return page
 
 
