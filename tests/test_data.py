@@ -1,12 +1,16 @@
 """FoodData: what is held out, what a batch holds, how often a photo is drawn."""
 
+import random
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from made_photos import class_folders, kind_of, made_photo
+from PIL import Image
 from training_fixtures import small_process  # noqa: F401
 
 from seefood.errors import DataError
@@ -75,6 +79,34 @@ def test_a_photo_at_another_size_is_not_trained_on_when_its_twin_is_validated(tm
     }
     assert has_validated_twin - validation, "the made data must put the code to the test"
     assert training == everything - validation - has_validated_twin
+
+
+@pytest.mark.parametrize("more", [0, 5], ids=["the same photos", "and more photos"])
+def test_a_photo_is_not_trained_on_when_it_is_validated_shrunk_or_the_other_way_round(
+    tmp_path: Path, more: int
+) -> None:
+    large, both = class_folders(tmp_path / "large", KINDS, 12), tmp_path / "both"
+    class_folders(both, KINDS, 12 + more)  # as many photos, so the same are held out; or more, so others are
+    data = food_data(sources=[Source(path=str(large)), Source(path=str(both), short_side=24)])
+    data.setup("fit")
+
+    everything = sorted(both.rglob("*.jpg"))
+    thumbnails = np.stack([_thumbnail(read_photo(file)) for file in everything])
+
+    def shown(part: Dataset) -> list[tuple[int, bool]]:
+        """Which photo each one is, and whether it is shrunk."""
+        photos = [read_photo(file) for file in photos_of(part)]
+        nearest = [int(np.abs(thumbnails - _thumbnail(photo)).sum(axis=1).argmin()) for photo in photos]
+        return [(index, min(photo.size) == 24) for index, photo in zip(nearest, photos, strict=True)]
+
+    training, validation = shown(data.train), shown(data.validation)
+    held_out_large, held_out_shrunk = (
+        {index for index, is_small in validation if is_small == small} for small in (0, 1)
+    )
+    assert held_out_large
+    assert (held_out_large == held_out_shrunk) == (more == 0), "the made data must put the code to the test"
+    assert not {index for index, _ in training} & {index for index, _ in validation}
+    assert sum(is_small for _, is_small in training) == len(everything) - len(held_out_large | held_out_shrunk)
 
 
 def test_a_second_source_of_single_photos_is_trained_on(tmp_path: Path) -> None:
@@ -150,9 +182,54 @@ def test_balanced_draws_every_class_equally_often(tmp_path: Path, weight: float)
     class_folders(tmp_path / "two", {"a": 0, "d": 3}, 8, seed=90)
     sources = [Source(path=str(tmp_path / "one")), Source(path=str(tmp_path / "two"), weight=weight)]
     drawn = _drawn(food_data(sources=sources, balanced=True))
-    assert {label: count / drawn.total() for label, count in drawn.items()} == pytest.approx(
-        dict.fromkeys("abcd", 0.25), rel=0.1
+    assert _shares(drawn) == pytest.approx(dict.fromkeys("abcd", 0.25), rel=0.1)
+
+
+def two_sources(folder: Path, **options: object) -> list[Source]:
+    """One of 3, 9 and 18 photos to train on of a, b and c, which has the options; one of 6 and 12 of a and d."""
+    for index, (label, count) in enumerate({"a": 4, "b": 12, "c": 24}.items()):
+        class_folders(folder / "one", {label: index}, count)
+    for index, (label, count) in {0: ("a", 8), 3: ("d", 16)}.items():
+        class_folders(folder / "two", {label: index}, count, seed=90)
+    return [Source(path=str(folder / "one"), **options), Source(path=str(folder / "two"))]
+
+
+def test_a_balanced_source_draws_its_classes_equally_often_and_keeps_its_share(tmp_path: Path) -> None:
+    drawn = _drawn_folders(food_data(sources=two_sources(tmp_path, balanced=True, weight=2.0)))
+    photos = {"one/a": 20, "one/b": 20, "one/c": 20, "two/a": 6, "two/d": 12}  # 30 of weight 2, and 18
+    assert _shares(drawn) == pytest.approx(_shares(photos), rel=0.1)
+
+
+def test_balanced_classes_share_their_draws_among_sources_as_the_sources_say(tmp_path: Path) -> None:
+    sources = two_sources(tmp_path, balanced=True, weight=2.0)
+    drawn = _drawn_folders(food_data(sources=sources, balanced=True))
+    photos = {"one/a": 20 / 26, "two/a": 6 / 26, "one/b": 1, "one/c": 1, "two/d": 1}
+    assert _shares(drawn) == pytest.approx(_shares(photos), rel=0.1)
+
+
+def test_a_balanced_source_may_have_lost_all_its_photos_to_twins(tmp_path: Path) -> None:
+    one, two = (class_folders(tmp_path / name, {"a": 0}, 2) for name in ("one", "two"))
+    (two / "a" / "1.jpg").unlink()  # what is left is one photo, which the other source validates on or trains on
+    for seed in range(4):
+        data = food_data(
+            sources=[Source(path=str(one)), Source(path=str(two), balanced=True)], seed=seed, balanced=True
+        )
+        data.setup("fit")
+        assert len(data.train) in (1, 2)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
+def test_the_share_of_the_photos_that_was_asked_for_is_shrunk(tmp_path: Path, probability: float) -> None:
+    options = {"scale": (1.0, 1.0), "color_jitter": 0.0, "image_size": 64}
+    folder = class_folders(tmp_path, KINDS, 4)
+    data = food_data(folder, downscale=(8, 8), downscale_probability=probability, **options)
+    data.setup("fit")
+    torch.manual_seed(0)
+    random.seed(0)
+    roughness = np.array(
+        [np.abs(np.diff(np.asarray(data.train[0]["image"], dtype=np.float32), axis=0)).mean() for _ in range(300)]
     )
+    assert (roughness < 3).mean() == pytest.approx(probability, abs=0.06 if 0 < probability < 1 else 0)
 
 
 def test_testing_without_a_test_split_is_refused(tmp_path: Path) -> None:
@@ -165,10 +242,26 @@ def test_no_source_is_refused() -> None:
         food_data()
 
 
-def _drawn(data: FoodData, epochs: int = 60) -> Counter[str]:
-    """How often each label is drawn."""
+def _thumbnail(photo: Image.Image) -> np.ndarray:
+    return np.asarray(square(photo, 8), dtype=np.float32).ravel()
+
+
+def _drawn_folders(data: FoodData, epochs: int = 300) -> Counter[str]:
+    """How often a photo of each folder of a source is drawn: "one/a"."""
     data.setup("fit")
     torch.manual_seed(0)
-    label_ids = data.train.with_format(None)["label"][:]
+    folders = ["/".join(Path(path).parts[-3:-1]) for path in photos_of(data.train)]
     sampler = data.train_dataloader().sampler
-    return Counter(data.labels[label_ids[index]] for _ in range(epochs) for index in sampler)
+    return Counter(folders[index] for _ in range(epochs) for index in sampler)
+
+
+def _drawn(data: FoodData) -> Counter[str]:
+    """How often each label is drawn."""
+    drawn: Counter[str] = Counter()
+    for folder, count in _drawn_folders(data).items():
+        drawn[folder.split("/")[1]] += count
+    return drawn
+
+
+def _shares(counts: Mapping[str, float]) -> dict[str, float]:
+    return {name: count / sum(counts.values()) for name, count in counts.items()}

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from made_photos import class_folders
+from networks import lively
 from onnx import numpy_helper
 from training_fixtures import small_process  # noqa: F401
 
@@ -47,40 +48,13 @@ class Exported(NamedTuple):
             return self.network.classifier(self.image).numpy()
 
 
-def lively(architecture: str, size: int) -> tuple[FoodClassifier, torch.Tensor]:
-    """A network whose every number matters, as after training, and photos for it.
-
-    With first weights as they are drawn, statistics of 0 and 1 and nearly equal answers would let a wrong graph pass;
-    and attention that favours no place would make all places alike, and what is left of their differences rounding.
-    """
-    torch.manual_seed(0)
-    model = FoodClassifier(labels=LABELS, image_size=size, architecture=architecture, weights="random")
-    image = torch.randint(0, 256, (7, size, size, 3), dtype=torch.uint8)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.normal_(std=0.3)
-                module.momentum = None  # the statistics become those of the photos
-        for name, parameter in model.named_parameters():
-            if name.endswith("attention_biases"):
-                parameter.normal_(std=3)
-        model.train()(image)
-        scale = 2 / model.eval()(image).std()
-        for module in model.modules():
-            if isinstance(module, torch.nn.Linear) and module.out_features == len(LABELS):
-                module.bias.normal_()
-                module.weight.mul_(scale)
-    return model, image
-
-
 @pytest.fixture(
     scope="module",
     params=[("levit_256", 224), ("efficientnet_lite0", 64), ("tf_efficientnet_lite0", 96), ("test_resnet", 64)],
     ids=lambda parameter: parameter[0],
 )
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    classifier, image = lively(*request.param)
+    classifier, image = lively(*request.param, LABELS)
     network, path = ServedNetwork(classifier), tmp_path_factory.mktemp("onnx") / "model.onnx"
     export_onnx(network, path)
     return Exported(network, path, image)
@@ -88,7 +62,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    classifier, image = lively("test_efficientnet", 32)
+    classifier, image = lively("test_efficientnet", 32, LABELS)
     network, path = ServedNetwork(classifier), tmp_path_factory.mktemp("small") / "model.onnx"
     export_onnx(network, path)
     return Exported(network, path, image)

@@ -165,6 +165,29 @@ def test_an_environment_variable_is_expanded_or_missed_by_name(tmp_path: Path, m
     assert len(source.load()["train"]) == 3
 
 
+@pytest.mark.parametrize("kind", ["folders", "parquet"])
+def test_photos_are_shrunk_to_a_short_side_in_every_split_and_never_enlarged(tmp_path: Path, kind: str) -> None:
+    shapes = {(200, 120): (107, 64), (64, 300): (64, 300), (90, 90): (64, 64), (70, 333): (64, 304), (50, 40): (50, 40)}
+    for split in ("train", "test"):
+        photos = [(label, made_photo(KINDS[label], 0, size)) for label in KINDS for size in shapes]
+        if kind == "parquet":
+            parquet(tmp_path / f"{split}.parquet", list(KINDS), photos)
+        for index, (label, photo) in enumerate(photos if kind == "folders" else []):
+            (tmp_path / split / label).mkdir(parents=True, exist_ok=True)
+            photo.save(tmp_path / split / label / f"{index:02}.png")
+    plain, shrunk = Source(path=str(tmp_path)), Source(path=str(tmp_path), short_side=64)
+
+    for split in ("train", "test"):
+        assert shrunk.load()[split].features == plain.load()[split].features, "or they could not be united"
+        for (label, original), (label_of_shrunk, photo) in zip(
+            _photos(plain, split), _photos(shrunk, split), strict=True
+        ):
+            (height, width), (shrunk_height, shrunk_width) = original.shape[:2], photo.shape[:2]
+            assert (shrunk_width, shrunk_height) == shapes[width, height]
+            assert label_of_shrunk == label
+            assert kind_of(photo) == KINDS[label]
+
+
 def _photos(source: Source, split: str) -> list[tuple[str, np.ndarray]]:
     """The label and the pixels of every photo, sorted by label."""
     photos = source.load()[split]

@@ -146,7 +146,7 @@ class FoodData(LightningDataModule):
 
     def _weights(self, training: list[Dataset]) -> torch.Tensor | None:
         """Float64 [photos]: how often each is drawn, relative to the others; None when all are drawn alike."""
-        ids = [np.asarray(with_labels(part, self.labels)["label"][:]) for part in training]
+        ids = [np.asarray(with_labels(part, self.labels)["label"][:], dtype=np.int64) for part in training]
         drawn = np.concatenate(
             [
                 source.weight * (_even(of_source) if source.balanced else np.ones(len(of_source)))

@@ -5,9 +5,11 @@ Photos of things teach a network what is no food; nothing in them teaches it tha
     python -m seefood.training.made runs/made 1500
 """
 
+import argparse
 import random
-import sys
+import string
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from seefood.names import NOT_FOOD
 
-LETTERS = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzeaionst     ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;-()"
+# about as often as in a text
+LETTERS = 2 * string.ascii_lowercase + "eaionst" + 5 * " " + string.ascii_uppercase + string.digits + ".,:;-()"
 Color = tuple[int, int, int]
 
 
@@ -88,11 +91,10 @@ def _shapes(draw: random.Random, size: tuple[int, int]) -> Image.Image:
     """Filled shapes and outlines, as in a drawing, a logo or a diagram."""
     page = _flat(draw, size)
     pen = ImageDraw.Draw(page)
+    shapes: tuple[Callable[..., None], ...] = (pen.ellipse, pen.rectangle, partial(pen.rounded_rectangle, radius=9))
     for _ in range(draw.randint(1, 15)):
-        fill = draw.choice((None, _color(draw)))
-        outline = {"fill": fill, "outline": _color(draw), "width": draw.randint(1, 6)}
-        shape = draw.choice((pen.ellipse, pen.rectangle, pen.rounded_rectangle))
-        shape(_box(draw, size), **outline, **({"radius": 9} if shape == pen.rounded_rectangle else {}))
+        fill, outline, width = draw.choice((None, _color(draw))), _color(draw), draw.randint(1, 6)
+        draw.choice(shapes)(_box(draw, size), fill=fill, outline=outline, width=width)
     return page
 
 
@@ -132,12 +134,13 @@ def _screen(draw: random.Random, size: tuple[int, int]) -> Image.Image:
     bar = draw.randint(10, 40)
     pen.rectangle((0, 0, size[0], bar), _color(draw))
     pen.text((6, 2), "".join(draw.choices(LETTERS, k=12)), ink, ImageFont.load_default(bar * 0.6))
+    font = ImageFont.load_default(9)
     for _ in range(draw.randint(1, 6)):
         left, top, right, bottom = _box(draw, size)
         pen.rounded_rectangle((left, bar + top, right, bar + bottom), 5, _color(draw), ink)
         for line in range(bar + top + 4, bar + bottom - 8, 13):
             letters = "".join(draw.choices(LETTERS, k=max(0, (right - left) // 7)))
-            pen.text((left + 4, line), letters, ink, ImageFont.load_default(9))
+            pen.text((left + 4, line), letters, ink, font)
     return page
 
 
@@ -154,12 +157,20 @@ KINDS: tuple[Callable[[random.Random, tuple[int, int]], Image.Image], ...] = (
 )
 
 
-def main(folder: Path, count: int) -> None:
+def make(folder: Path, count: int) -> None:
     """Write `count` pictures into a folder of class folders, as `FoodData` reads them."""
     (folder / NOT_FOOD).mkdir(parents=True, exist_ok=True)
     for seed in range(count):
         made_picture(seed).save(folder / NOT_FOOD / f"{seed:05}.png")
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder to write; a source of train.py")
+    parser.add_argument("count", type=int, help="how many pictures")
+    arguments = parser.parse_args()
+    make(arguments.folder, arguments.count)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main()

@@ -51,6 +51,7 @@ class Source:
 
         Raises:
             DataError: the source does not exist, or has no such split, no images or no labels.
+            PhotoError: a photo to be shrunk cannot be read.
         """
         path = os.path.expandvars(self.path)
         if "$" in path:
@@ -69,7 +70,9 @@ class Source:
             if test_split not in splits or test_split == self.train_split:
                 raise DataError(f"{path}: {test_split!r} is no split of its own among {', '.join(splits)}.")
             taken["test"] = _image_and_label(splits[test_split], path)
-        return taken.map(partial(_shrink, short_side=self.short_side)) if self.short_side else taken
+        if not self.short_side:
+            return taken
+        return taken.map(partial(_shrink, short_side=self.short_side), desc=f"Shrinking to {self.short_side} px")
 
 
 torch.serialization.add_safe_globals([Source])  # a checkpoint keeps the sources it was trained on
@@ -149,8 +152,11 @@ def _image_and_label(dataset: Dataset, path: str) -> Dataset:
 
 
 def _shrink(row: dict[str, Any], short_side: int) -> dict[str, Any]:
-    photo = read_photo(row["image"]["bytes"] or row["image"]["path"])
-    photo.thumbnail([max(short_side, round(short_side * side / min(photo.size))) for side in photo.size])
+    """Shrink one photo; as PNG, lest a second JPEG compression gives it away."""
+    image = row["image"]
+    photo = read_photo(image["bytes"] or image["path"], name=str(image["path"] or ""))
+    width, height = (round(short_side * side / min(photo.size)) for side in photo.size)
+    photo.thumbnail((width, height))  # it never enlarges
     shrunk = io.BytesIO()
     photo.save(shrunk, "PNG")
     return {"image": {"bytes": shrunk.getvalue(), "path": None}}

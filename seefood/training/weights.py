@@ -45,7 +45,7 @@ def create_network(
         fold_norms: see `fold_batch_norms`.
 
     Raises:
-        WeightsError: no such architecture, or weights that do not exist or do not fit it.
+        WeightsError: no such architecture, weights that do not exist or do not fit it, or norms that cannot be folded.
     """
     if not timm.is_model(architecture):
         raise WeightsError(f"{architecture}: timm has no such model. timm.list_models('*name*') finds its name.")
@@ -58,6 +58,11 @@ def create_network(
         _zero_head(network)
     tensors, source_labels = (None, None) if weights in ("hub", "random") else _state_dict(network, weights)
     is_folded = tensors is not None and not any(name.endswith("running_mean") for name in tensors)
+    if is_folded and not fold_norms and _has_batch_norms(network):
+        raise WeightsError(
+            f"{weights}: has no batch-norms, for a model file has them folded, but {architecture} has. Set fold_norms, "
+            "or choose the architecture that the weights belong to."
+        )
     if fold_norms and is_folded:
         fold_batch_norms(network)
     if tensors is not None:
@@ -68,24 +73,37 @@ def create_network(
 
 
 def fold_batch_norms(network: nn.Module) -> None:
-    """Fold every batch-norm into the convolution before it, in place: the same answers in evaluation mode.
+    """Fold every batch-norm (timm's BatchNormAct2d) into the convolution before it, in place: the same answers in
+    evaluation mode.
 
     What is left trains half as fast again on a CPU, where batch-norm's backward pass costs as much as the
     convolutions', but without the norms that make large steps safe: for going on from trained weights, with a small
     learning rate.
 
     Raises:
-        WeightsError: a batch-norm does not follow a convolution.
+        WeightsError: a batch-norm follows no convolution, or is of another class; the network is then spoilt.
     """
     network.eval()
     for module in network.modules():
         for (name, convolution), (norm_name, norm) in pairwise(list(module.named_children())):
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, BatchNormAct2d):
-                setattr(module, name, fuse_conv_bn_eval(convolution, norm))
+            if (
+                isinstance(convolution, nn.Conv2d)
+                and isinstance(norm, BatchNormAct2d)
+                and convolution.out_channels == norm.num_features
+            ):
+                # a bias that the convolution did not have before would not train
+                setattr(module, name, fuse_conv_bn_eval(convolution, norm).requires_grad_())
                 setattr(module, norm_name, norm.act)
     network.train()
-    if any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in network.modules()):
-        raise WeightsError("fold_norms: a batch-norm of this architecture follows no convolution. Leave it out.")
+    if _has_batch_norms(network):
+        raise WeightsError(
+            "fold_norms: not every batch-norm of this architecture can be folded into a convolution. Leave it out, and "
+            "start from weights that have batch-norms."
+        )
+
+
+def _has_batch_norms(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in network.modules())
 
 
 def _zero_head(network: Any) -> None:
@@ -123,7 +141,7 @@ def _tensors_of_model_file(network: Any, path: str) -> tuple[dict[str, torch.Ten
         model = onnx.load(path)
         labels = Metadata.from_properties({entry.key: entry.value for entry in model.metadata_props}).labels
     except (OSError, DecodeError, ModelError) as error:
-        raise WeightsError(f"{path}: is no model file of export.py ({error}).") from error
+        raise WeightsError(f"{path}: is no model file of export.py ({error}). Choose one that is.") from error
     prefix, head = "classifier.network.", network.pretrained_cfg["classifier"]
     tensors = {}
     for tensor in model.graph.initializer:
