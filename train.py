@@ -2,13 +2,15 @@
 
 A laptop, on dishes of one's own (a folder with a folder of photos for each dish):
     python train.py fit --config configs/own_dishes.yaml --data.sources '[{path: photos/}]'
-One GPU, LeViT-256 on Food-101 as in the paper's recipe (downloads 5 GB once):
+One GPU, LeViT-256 on Food-101, a recipe after the paper's (downloads 5 GB once):
     python train.py fit --config configs/levit_256.yaml
-Four GPUs on one machine:
-    python train.py fit --config configs/levit_256.yaml --trainer.devices 4
+Four GPUs on one machine; its learning rate is for 256 photos a step, over all of them:
+    python train.py fit --config configs/levit_256.yaml --trainer.devices 4 --data.batch_size 64 \
+        --trainer.sync_batchnorm true
 Two machines with eight GPUs each, the same command on both; NODE_RANK is 0 on the first and 1 on the second:
     MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 NODE_RANK=0 \
-        python train.py fit --config configs/levit_256.yaml --trainer.devices 8 --trainer.num_nodes 2
+        python train.py fit --config configs/levit_256.yaml --trainer.devices 8 --trainer.num_nodes 2 \
+        --data.batch_size 16 --trainer.sync_batchnorm true
 Go on where the last run of a configuration stopped:
     python train.py fit --config configs/levit_256.yaml --ckpt_path last
 Measure the best checkpoint on the official test split:

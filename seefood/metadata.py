@@ -16,7 +16,8 @@ class Metadata:
         image_size: side S of the input in pixels.
         crop: share of a photo's short side that the input shows, in (0, 1].
         temperature: what the logits were divided by before the softmax.
-        thresholds: named probabilities at which an application changes its mind; none yet.
+        thresholds: named probabilities of the best answer: "sure", from which an application states it, and "unsure",
+            below which it says that it knows no such dish.
         architecture: timm's name of the network.
         training_commit: version of this repository that trained it.
         created: date of the export, YYYY-MM-DD.

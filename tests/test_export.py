@@ -1,6 +1,8 @@
 """export.py: the file is the network, the file is small, and what the card says was measured on it."""
 
 import json
+import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +23,10 @@ import train
 from seefood.errors import DataError, ExportError
 from seefood.metadata import Metadata
 from seefood.predictor import Predictor
+from seefood.training.compression import halve_weights, quantize
 from seefood.training.data import FoodData
-from seefood.training.evaluation import Answers, check_agreement, check_parity, fitted_temperature
-from seefood.training.graph import ServedNetwork, export_onnx, halve_weights, set_temperature
+from seefood.training.evaluation import Answers, check_agreement, check_cost, check_parity, fitted_temperature
+from seefood.training.graph import ServedNetwork, export_onnx, set_temperature
 from seefood.training.model import FoodClassifier
 from seefood.training.provenance import commit
 from seefood.training.sources import Source
@@ -105,8 +108,7 @@ def test_the_file_is_one_and_takes_any_number_of_uint8_photos(exported: Exported
 
 @pytest.mark.slow
 def test_half_of_the_file_is_enough(exported: Exported) -> None:
-    graph = onnx.load(exported.path)
-    halve_weights(graph)
+    graph = halve_weights(onnx.load(exported.path))
     onnx.checker.check_model(graph, full_check=True)
     share = graph.ByteSize() / exported.path.stat().st_size
     assert 0.45 < share < 0.65
@@ -173,11 +175,14 @@ def test_parity_passes_the_network_and_stops_a_graph_with_one_changed_tensor(
             check_parity(small.network, predictor, photos.validation)
 
 
+NAMES = ["apple_pie", "ramen", "not_food"]
+
+
 def answers(labels: np.ndarray, classes: int = 3) -> Answers:
     """Answers that are right, with a probability of 0.8."""
     probability = np.full((len(labels), classes), 0.2 / (classes - 1), dtype=np.float32)
     probability[np.arange(len(labels)), labels] = 0.8
-    return Answers(probability, np.log(probability), labels)
+    return Answers(NAMES[:classes], probability, np.log(probability), labels)
 
 
 def test_agreement_is_the_share_of_equal_answers_and_has_a_limit() -> None:
@@ -197,7 +202,7 @@ def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
     torch.manual_seed(0)
     honest = 2 * torch.randn(10_000, 5)
     label = torch.multinomial(honest.softmax(dim=1), 1).squeeze(1)
-    made = Answers(honest.softmax(dim=1).numpy(), (honest * temperature).numpy(), label.numpy())
+    made = Answers(list("abcde"), honest.softmax(dim=1).numpy(), (honest * temperature).numpy(), label.numpy())
     assert fitted_temperature(made) == pytest.approx(temperature, rel=0.06)
 
 
@@ -206,10 +211,78 @@ def test_a_handful_of_right_answers_does_not_make_the_model_sure_of_everything()
 
 
 def test_metrics_of_answers_are_those_computed_by_hand() -> None:
-    right = answers(np.array([0, 0, 1, 2]))
-    wrong = Answers(right.probability, right.logits, np.array([0, 1, 1, 2]))
-    # top-5 of three labels is all of them; F1: 2/3 for the labels 0 and 1, 1 for 2; 0.8 sure, 3/4 right
-    assert wrong.metrics() == {"photos": 4, "top1": 0.75, "top5": 1.0, "f1": round(7 / 9, 4), "ece": 0.05}
+    labels = ["apple_pie", "pizza", "ramen"]
+    right = replace(answers(np.array([0, 0, 1, 2])), labels=labels)
+    wrong = replace(right, label=np.array([0, 1, 1, 2]))
+    assert wrong.metrics() == {
+        "photos": 4,
+        "top1": 0.75,
+        "top5": 1.0,  # of three labels
+        "recall": round(5 / 6, 4),
+        "f1": round(7 / 9, 4),  # 2/3 for the labels 0 and 1, 1 for 2
+        "ece": 0.05,  # 0.8 sure, 3/4 right
+    }
+
+
+def test_metrics_tell_food_from_what_is_none() -> None:
+    said = answers(np.array([0, 1, 1, 2, 2, 2, 0]))
+    measured = replace(said, label=np.array([0, 1, 1, 1, 2, 2, 2])).metrics()
+    assert (measured["photos"], measured["other_photos"]) == (4, 3)
+    assert (measured["top1"], measured["food_refused"]) == (0.75, 0.25)
+    assert measured["other_refused"] == round(2 / 3, 4)
+    assert measured["recall"] == round((1 + 2 / 3) / 2, 4), "the mean of the two dishes; not_food is no dish"
+    assert set(answers(np.array([2, 2])).metrics()) == {"other_photos", "other_refused"}
+
+
+def test_the_interval_of_a_share_is_that_of_the_binomial_law() -> None:
+    label = np.zeros(400, dtype=int)
+    label[:100] = 1
+    said = answers(np.zeros(400, dtype=int), 2)
+    low, high = replace(said, label=label).intervals(resamples=200)["top1"]
+    error = 1.96 * np.sqrt(0.75 * 0.25 / 400)
+    assert (low, high) == (pytest.approx(0.75 - error, abs=0.015), pytest.approx(0.75 + error, abs=0.015))
+
+
+def test_int8_may_cost_half_a_point_and_no_more() -> None:
+    full = answers(np.arange(1000) % 2)
+    for wrong in (5, 6):
+        label = full.label.copy()
+        label[:wrong] = 1 - label[:wrong]
+        if wrong == 5:
+            assert check_cost(replace(answers(label), label=full.label), full) == pytest.approx(0.005)
+        else:
+            with pytest.raises(ExportError, match=r"falls by 0\.6 points.*without --int8"):
+                check_cost(replace(answers(label), label=full.label), full)
+
+
+@pytest.mark.slow
+def test_a_flipped_network_answers_the_same_for_the_mirror_image(small: Exported, tmp_path: Path) -> None:
+    network = ServedNetwork(small.network.classifier, flip=True)
+    export_onnx(network, tmp_path / "flip.onnx")
+    flipped = Exported(network, tmp_path / "flip.onnx", small.image)
+    with torch.no_grad():
+        logits = network.expected_logits(small.image)
+    probability, evidence = flipped.run()
+    assert np.abs(probability - logits.softmax(dim=1).numpy()).max() < 1e-5
+    assert np.allclose(evidence.mean(axis=(2, 3)), logits.numpy(), atol=1e-4)
+    mirrored, evidence_mirrored = flipped.run(small.image.flip(2))
+    assert np.abs(mirrored - probability).max() < 1e-5
+    assert np.allclose(evidence_mirrored[..., ::-1], evidence, atol=1e-3)
+    assert np.abs(probability - small.run()[0]).max() > 1e-3, "one look is not two"
+
+
+@pytest.mark.slow
+def test_int8_is_a_quarter_and_nearly_the_same(small: Exported) -> None:
+    graph = quantize(onnx.load(small.path), (image[None].numpy() for image in small.image))
+    onnx.checker.check_model(graph, full_check=True)
+    kinds = {node.op_type for node in graph.graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    probability, evidence = small.run(graph=graph)
+    full_probability, full_evidence = small.run()
+    assert 0 < np.abs(probability - full_probability).max() < 0.15
+    assert np.corrcoef(evidence.ravel(), full_evidence.ravel())[0, 1] > 0.98
+    weights = sum(tensor.ByteSize() for tensor in graph.graph.initializer)
+    assert weights < 0.5 * sum(tensor.ByteSize() for tensor in onnx.load(small.path).graph.initializer)
 
 
 def trained(folder: Path, *arguments: str, photos: Path) -> Path:
@@ -265,13 +338,31 @@ def test_dishes_of_ones_own_become_a_model_that_says_what_it_is(tmp_path: Path) 
     assert written["file"]["bytes"] == model.stat().st_size
     page = (card / "README.md").read_text()
     for part, values in facts.metrics.items():
-        row = [part, *(f"{values[name]:g}" for name in ("photos", "top1", "top5", "f1", "ece"))]
-        assert f"| {' | '.join(row)} |" in page
+        low, high = written["intervals"][part]["top1"]
+        assert f"| {part} | {values['photos']} | {values['top1']:.3f} ({low:.3f}-{high:.3f}) | " in page
     assert predictor.digest in page
     front_matter = yaml.safe_load(page.split("---")[1])
-    accuracy = [result["metrics"][0]["value"] for result in front_matter["model-index"][0]["results"]]
-    assert accuracy == [values["top1"] for values in facts.metrics.values()]
-    assert {path.name for path in card.iterdir()} == {"README.md", "metrics.json", "calibration.png", "dishes.png"}
+    results = front_matter["model-index"][0]["results"]
+    told = {(result["dataset"]["split"], one["type"]): one["value"] for result in results for one in result["metrics"]}
+    for part, values in facts.metrics.items():
+        assert (told[part, "accuracy"], told[part, "f1"]) == (values["top1"], values["f1"])
+    figures = re.findall(r"\]\((\w+\.png)\)", page)
+    assert {path.name for path in card.iterdir()} == {"README.md", "metrics.json", *figures}
+    assert len(figures) == 5
+
+
+@pytest.mark.slow
+def test_a_card_shows_the_variants_side_by_side_and_int8_can_ship(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    model, card = tmp_path / "seefood.onnx", tmp_path / "card"
+    export.export(tiny_checkpoint, model, card, compare=True, int8=True)
+    variants = json.loads((card / "metrics.json").read_text())["variants"]
+    assert [one["name"] for one in variants] == ["float32", "float16", "int8"]
+    full, half, _ = variants
+    assert full["agreement"] == full["heat_map"] == 1
+    assert half["heat_map"] > 0.99
+    assert all(one["milliseconds"] > 0 and 0 < one["ratio"] < 1 for one in variants)
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load(model).graph.node}
+    assert "| int8 |" in (card / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from seefood.settings import settings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BARS = 5
-SURE, UNSURE = 0.5, 0.2  # probabilities from which the page is confident, and below which it names no dish
+THRESHOLDS = {"sure": 0.5, "unsure": 0.2}  # of a model file that has none of its own
 
 THEME = gr.themes.Soft(
     primary_hue="orange", secondary_hue="amber", font=["system-ui", "sans-serif"], font_mono=["monospace"]
@@ -90,7 +90,9 @@ class Page:
         """The footer: which model answers here."""
         facts = self.predictor.metadata
         part, measured = list(facts.metrics.items())[-1] if facts.metrics else ("", {})
-        accuracy = f" · top-1 {measured['top1']:.1%} on {measured['photos']:,.0f} {part} photos" if measured else ""
+        accuracy = (
+            f" · top-1 {measured['top1']:.1%} on {measured['photos']:,} {part} photos" if "top1" in measured else ""
+        )
         return (
             f"Model `{facts.architecture}` at {facts.image_size} px · {len(facts.labels)} labels{accuracy} · "
             f"{facts.created} · `{self.predictor.digest}`"
@@ -107,9 +109,10 @@ class Page:
 
     def _sentence(self, prediction: Prediction) -> str:
         label, probability = prediction.top(1)[0]
-        if label == NOT_FOOD or probability < UNSURE:
+        thresholds = THRESHOLDS | self.predictor.metadata.thresholds
+        if label == NOT_FOOD or probability < thresholds["unsure"]:
             return "I don't see a dish I know. This is what I considered."
-        opening = "Looks like" if probability >= SURE else "Perhaps"
+        opening = "Looks like" if probability >= thresholds["sure"] else "Perhaps"
         return f"{opening} **{display_name(label).lower()}**. Click another bar to see where that one was seen."
 
 

@@ -1,154 +1,195 @@
-"""The model card: what export.py measured, as JSON, as figures, and as a page for people."""
+"""The model card: what export.py measured, as JSON, as figures, and as a page for people and the hub."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from huggingface_hub import EvalResult, ModelCardData
-from matplotlib import pyplot
-from torchmetrics.classification import MulticlassAccuracy
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from PIL import Image
 
 from seefood.metadata import Metadata
 from seefood.names import NOT_FOOD, display_name
+from seefood.predictor import Predictor
 from seefood.training.evaluation import BATCH_SIZES, PARITY_PHOTOS, Answers
-from seefood.training.metrics import CALIBRATION_BINS
+from seefood.training.plots import confusion_matrix, draw_card, recall_by_label
+from seefood.training.variants import Variant
 
-_PAGE = """\
----
-{header}
----
-
-# Model card
-
-`{metadata.architecture}` at {metadata.image_size} x {metadata.image_size} px, {labels} labels, trained by commit
-`{metadata.training_commit}`, exported on {metadata.created}. {megabytes:.1f} MB with float16 weights, SHA-256
-`{checks.digest}...`. This page is written by `export.py`; every figure on it was measured on this file, by the
-pre-processing and the predictor that the app uses.
-
-| part | photos | top-1 | top-5 | macro F1 | calibration error |
-|---|---|---|---|---|---|
-{metrics}
-
-Photos: {sources}. Validation photos were held out of the training splits{twins}; a test split has no part in training
-or in choosing. The temperature, {metadata.temperature}, was fitted on the validation photos, so that their calibration
-error flatters; and figures on a handful of photos mean little.
-
-## Checks it passed
-
-- The float32 graph equals the PyTorch network: on {parity_photos} photos in batches of {batch_sizes}, no probability
-  differs by more than {checks.parity:.1e}.
-- With float16 weights {checks.agreement:.2%} of the validation photos keep their label.
-
-## What it confuses most ({part})
-
-| dish | answer | share of the dish's photos |
-|---|---|---|
-{mistakes}
-
-![Share of right answers for each dish](dishes.png)
-
-![Confidence against accuracy](calibration.png)
-
-## Limits
-
-- It knows the labels it was trained on and no others; it names a dish for a photo of anything else{unless}.
-- The heat map is exact but coarse: one value for each of the network's last places, a few across.
-- Its dishes look as those of its training photos do.{of_food101}
-"""
-_OF_FOOD101 = " Food-101 was gathered on a web site around 2014, and some of its\n  training labels are wrong."
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FOOD_COLUMNS = ("top1", "top5", "recall", "f1", "ece", "food_refused")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checks:
-    """What export.py proved of a file before it wrote it.
+class Report:
+    """What export.py found out about a file.
 
     Attributes:
+        file: the model file that ships.
+        metadata: of that file, with its metrics.
+        training: how it was trained, in a few words.
+        sources: where the photos came from.
+        answers: of the file, by part ("validation", "test") and source; the figures show the last part.
         parity: largest difference of a probability between the float32 graph and PyTorch.
-        agreement: share of the validation photos with the same label from the shipped file and the float32 graph.
-        bytes: size of the shipped file.
-        digest: the first 12 hex digits of its SHA-256.
+        agreement: share of the validation photos with the same label from float16 weights and from float32.
+        variants: the file beside others of the same network; may be empty.
     """
 
+    file: Path
+    metadata: Metadata
+    training: str
+    sources: list[str]
+    answers: dict[str, dict[str, Answers]]
     parity: float
     agreement: float
-    bytes: int
-    digest: str
+    variants: list[Variant]
+
+    @cached_property
+    def joined(self) -> dict[str, Answers]:
+        """The answers by part, all sources together."""
+        return {part: Answers.joined(of_source.values()) for part, of_source in self.answers.items()}
+
+    @property
+    def shown(self) -> Answers:
+        """The answers that the figures show."""
+        return list(self.joined.values())[-1]
+
+    @cached_property
+    def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """The 95 % interval of each metric, by part."""
+        return {part: answers.intervals() for part, answers in self.joined.items()}
 
 
-def write_card(
-    folder: Path, metadata: Metadata, checks: Checks, answers: dict[str, Answers], sources: list[str]
-) -> None:
-    """Write `metrics.json`, `calibration.png`, `dishes.png` and `README.md`.
-
-    Args:
-        folder: where to.
-        metadata: of the shipped file, with its metrics.
-        checks: what was proved of it.
-        answers: of the shipped file, by part ("validation", "test"); the figures show the last part.
-        sources: where the photos came from.
-    """
+def write_card(folder: Path, report: Report) -> None:
+    """Write `metrics.json`, `README.md` and the figures into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    part, shown = list(answers.items())[-1]
-    facts = {
-        "file": {"bytes": checks.bytes, "sha256": checks.digest, "created": metadata.created},
+    predictor = Predictor(report.file)
+    facts = _facts(report, predictor.digest)
+    (folder / "metrics.json").write_text(json.dumps(facts, indent=2) + "\n")
+    draw_card(folder, report.shown, predictor, sorted(EXAMPLES.glob("*.jpg")))
+    template = Path(__file__).with_name("card_template.md")
+    page = ModelCard.from_template(_header(report), template_path=str(template), **_page(report, predictor))
+    (folder / "README.md").write_text(str(page))
+
+
+def _facts(report: Report, digest: str) -> dict[str, Any]:
+    metadata = report.metadata
+    return {
+        "file": {"bytes": report.file.stat().st_size, "sha256": digest, "created": metadata.created},
         "model": {
             "architecture": metadata.architecture,
             "image_size": metadata.image_size,
             "labels": len(metadata.labels),
             "temperature": metadata.temperature,
             "training_commit": metadata.training_commit,
+            "training": report.training,
         },
-        "checks": {"parity": float(f"{checks.parity:.1e}"), "agreement": round(checks.agreement, 4)},
+        "checks": {"parity": float(f"{report.parity:.1e}"), "agreement": round(report.agreement, 4)},
         "metrics": metadata.metrics,
+        "intervals": report.intervals,
+        "sources": {
+            part: {name: answers.metrics() for name, answers in of_source.items()}
+            for part, of_source in report.answers.items()
+        },
+        "variants": [asdict(variant) for variant in report.variants],
     }
-    (folder / "metrics.json").write_text(json.dumps(facts, indent=2) + "\n")
-    _draw_calibration(shown, folder / "calibration.png")
-    _draw_dishes(shown, metadata.labels, folder / "dishes.png")
-    (folder / "README.md").write_text(_page(metadata, checks, answers, sources, part))
 
 
-def _page(metadata: Metadata, checks: Checks, answers: dict[str, Answers], sources: list[str], part: str) -> str:
-    columns = ("photos", "top1", "top5", "f1", "ece")
-    return _PAGE.format(
-        header=_header(metadata, sources),
-        metadata=metadata,
-        labels=len(metadata.labels),
-        checks=checks,
-        megabytes=checks.bytes / 1e6,
-        metrics="\n".join(
-            f"| {name} | " + " | ".join(f"{values[column]:g}" for column in columns) + " |"
-            for name, values in metadata.metrics.items()
-        ),
-        sources=", ".join(f"`{source}`" for source in sources),
-        parity_photos=PARITY_PHOTOS,
-        batch_sizes=", ".join(map(str, BATCH_SIZES)),
-        part=part,
-        mistakes="\n".join(
-            f"| {display_name(metadata.labels[dish])} | {display_name(metadata.labels[answer])} | {share:.0%} |"
-            for dish, answer, share in _confusions(answers[part])
-        ),
-        twins=", and none of them was trained on in another size" if len(sources) > 1 else "",
-        of_food101=_OF_FOOD101 if any("food101" in source for source in sources) else "",
-        unless=", unless that looks like no food to it" if NOT_FOOD in metadata.labels else ", a cat included",
-    )
+def _page(report: Report, predictor: Predictor) -> dict[str, Any]:
+    """What the template fills in."""
+    metadata, names = report.metadata, ", ".join(report.sources)
+    return {
+        "model": metadata,
+        "labels": len(metadata.labels),
+        "training": report.training,
+        "megabytes": report.file.stat().st_size / 1e6,
+        "digest": predictor.digest,
+        "knows_other": NOT_FOOD in metadata.labels,
+        "food": list(_rows(report, "photos", FOOD_COLUMNS)),
+        "other": list(_rows(report, "other_photos", ("other_refused",))),
+        "several_sources": len(report.sources) > 1,
+        "part": list(report.answers)[-1],
+        "extremes": _extremes(report.shown),
+        "mistakes": _mistakes(report.shown),
+        "variants": [_variant_row(variant) for variant in report.variants],
+        "parity": report.parity,
+        "parity_photos": PARITY_PHOTOS,
+        "batch_sizes": ", ".join(map(str, BATCH_SIZES)),
+        "agreement": report.agreement,
+        "sources": ", ".join(f"`{source}`" for source in report.sources),
+        "is_food101": "food101" in names,
+        "is_small": "food101-64" in names,
+        "places": "x".join(map(str, predictor.predict(Image.new("RGB", (9, 9))).evidence.shape[1:])),
+    }
 
 
-def _header(metadata: Metadata, sources: list[str]) -> str:
+def _rows(report: Report, count: str, columns: Sequence[str]) -> Iterator[list[str]]:
+    """A row for each part and, where it has several sources, for each of them."""
+    for part, of_source in report.answers.items():
+        whole = report.metadata.metrics[part]
+        if count in whole:
+            yield [part, str(whole[count]), *(_share(whole, name, report.intervals[part]) for name in columns)]
+        for source, answers in of_source.items() if len(of_source) > 1 else ():
+            measured = answers.metrics()
+            if count in measured:
+                yield [f"{part}: {source}", str(measured[count]), *(_share(measured, name) for name in columns)]
+
+
+def _share(measured: dict[str, float], name: str, intervals: dict[str, tuple[float, float]] | None = None) -> str:
+    if name not in measured:
+        return ""
+    low, high = (intervals or {}).get(name, (None, None))
+    return f"{measured[name]:.3f}" + ("" if low is None else f" ({low:.3f}-{high:.3f})")
+
+
+def _extremes(answers: Answers, count: int = 10) -> list[list[str]]:
+    """The labels with the highest share of right answers beside those with the lowest."""
+    known, recall = recall_by_label(answers)
+    named = [[display_name(answers.labels[index]), f"{share:.0%}"] for index, share in zip(known, recall, strict=True)]
+    return [best + worst for best, worst in zip(named[:count], named[::-1][:count], strict=True)]
+
+
+def _mistakes(answers: Answers, count: int = 10) -> list[list[str]]:
+    """The most frequent mistakes: label, answer, share of the label's photos."""
+    matrix = confusion_matrix(answers)
+    np.fill_diagonal(matrix, 0)
+    worst = np.argsort(-matrix, axis=None, kind="stable")[:count]
+    pairs = [np.unravel_index(index, matrix.shape) for index in worst]
+    names = [display_name(label) for label in answers.labels]
+    return [[names[pair[0]], names[pair[1]], f"{matrix[pair]:.0%}"] for pair in pairs if matrix[pair]]
+
+
+def _variant_row(variant: Variant) -> list[str]:
+    return [
+        variant.name,
+        f"{variant.bytes / 1e6:.1f}",
+        f"{variant.milliseconds:.1f}",
+        f"{variant.ratio:.2f}",
+        *(_share(variant.metrics, name) for name in ("top1", "top5", "ece")),
+        f"{variant.agreement:.2%}",
+        f"{variant.heat_map:.3f}",
+    ]
+
+
+def _header(report: Report) -> ModelCardData:
     """The front matter that the Hugging Face hub reads."""
+    metadata = report.metadata
     results = [
         EvalResult(
             task_type="image-classification",
-            dataset_type="seefood",
-            dataset_name=f"{', '.join(sources)} ({name})",
-            dataset_split=name,
-            metric_type="accuracy",
-            metric_value=values["top1"],
+            dataset_type="ethz/food101" if "food101" in " ".join(report.sources) else "imagefolder",
+            dataset_name=", ".join(report.answers[part]),
+            dataset_split=part,
+            metric_type=metric,
+            metric_value=values[name],
         )
-        for name, values in metadata.metrics.items()
+        for part, values in metadata.metrics.items()
+        for name, metric in (("top1", "accuracy"), ("f1", "f1"))
+        if name in values
     ]
-    data = ModelCardData(
+    return ModelCardData(
         license="apache-2.0",
         library_name="onnx",
         pipeline_tag="image-classification",
@@ -156,51 +197,3 @@ def _header(metadata: Metadata, sources: list[str]) -> str:
         model_name="SeeFood102",
         eval_results=results,
     )
-    return str(data.to_yaml()).strip()
-
-
-def _confusions(answers: Answers, count: int = 8) -> list[tuple[int, int, float]]:
-    """(dish, answer, share of the dish's photos) of the most frequent mistakes, most frequent first."""
-    classes = answers.probability.shape[1]
-    matrix = np.zeros((classes, classes))
-    np.add.at(matrix, (answers.label, answers.answer), 1)
-    matrix /= np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    np.fill_diagonal(matrix, 0)
-    worst = np.argsort(-matrix, axis=None, kind="stable")[:count]
-    pairs = (np.unravel_index(index, matrix.shape) for index in worst)
-    return [(int(dish), int(answer), float(matrix[dish, answer])) for dish, answer in pairs if matrix[dish, answer]]
-
-
-def _draw_calibration(answers: Answers, path: Path) -> None:
-    """A reliability diagram."""
-    confidence, is_right = answers.probability.max(axis=1), answers.answer == answers.label
-    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
-    bins = np.digitize(confidence, edges[1:-1])
-    filled = np.unique(bins)
-    figure, axis = pyplot.subplots(figsize=(5, 5), layout="constrained")
-    axis.plot([0, 1], [0, 1], color="gray", linestyle="dashed", label="a perfect model")
-    axis.plot(
-        [confidence[bins == one].mean() for one in filled],
-        [is_right[bins == one].mean() for one in filled],
-        marker="o",
-        label="this model",
-    )
-    axis.set(xlabel="confidence", ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1), title="Calibration")
-    axis.legend()
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
-
-
-def _draw_dishes(answers: Answers, labels: list[str], path: Path) -> None:
-    """The recall of each label, best first."""
-    recall = MulticlassAccuracy(len(labels), average=None)(
-        torch.from_numpy(answers.answer), torch.from_numpy(answers.label)
-    ).numpy()
-    order = np.argsort(recall)
-    figure, axis = pyplot.subplots(figsize=(7, 1 + 0.17 * len(labels)), layout="constrained")
-    axis.barh([display_name(labels[index]) for index in order], recall[order], color="#d97706")
-    axis.set(xlabel="share of its photos that are named right", xlim=(0, 1))
-    axis.tick_params(axis="y", labelsize=7)
-    axis.margins(y=0.01)
-    figure.savefig(path, dpi=80)
-    pyplot.close(figure)

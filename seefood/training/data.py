@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -108,14 +109,19 @@ class FoodData(LightningDataModule):
             source.load()
 
     def setup(self, stage: str) -> None:
-        """Split the sources. After it, `train` and `validation`, or `test`, are `datasets.Dataset`s."""
+        """Split the sources.
+
+        After it, `train` and `validation`, or `test`, are `datasets.Dataset`s; `validation_of` and `test_of` hold each
+        source's part of them by the source's name, in the same order.
+        """
         if stage == "test":
-            tests = [splits["test"] for splits in self._splits if "test" in splits]
-            if not tests:
+            tests = [splits.get("test") for splits in self._splits]
+            if not any(tests):
                 raise DataError(
                     f"{self._paths}: no source has a test split. Set test_split, or look at the validation."
                 )
-            self.test = self._evaluated(tests)
+            self.test_of = self._by_source(tests)
+            self.test = self._evaluated([photos for photos in tests if photos])
         elif not hasattr(self, "train"):
             self._split_training()
 
@@ -128,6 +134,7 @@ class FoodData(LightningDataModule):
             validation.append(photos.select(np.flatnonzero(chosen)))
         if not any(map(len, validation)):
             raise DataError(f"{self._paths}: no class has two photos, one to train on and one to validate. Add photos.")
+        self.validation_of = self._by_source(validation)
         self.validation = self._evaluated(validation)
         if len(self.sources) > 1:  # one source may hold a photo of another, at another size
             training = [self._without_twins(photos, validation) for photos in training]
@@ -140,6 +147,10 @@ class FoodData(LightningDataModule):
 
     def _united(self, parts: list[Dataset]) -> Dataset:
         return datasets.concatenate_datasets([with_labels(part, self.labels) for part in parts])
+
+    def _by_source(self, parts: Sequence[Dataset | None]) -> dict[str, Dataset]:
+        named = zip(self.sources, parts, strict=True)
+        return {source.name: self._evaluated([photos]) for source, photos in named if photos}
 
     def _evaluated(self, parts: list[Dataset]) -> Dataset:
         return self._united(parts).with_transform(self._evaluation_batch)

@@ -12,6 +12,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torchmetrics.classification import MulticlassConfusionMatrix
 from torchvision.utils import make_grid
 
+from seefood.training.plots import confusion as confusion_figure
+
 
 class Figures(Callback):
     """Draws figures into the TensorBoard log of a run; does nothing without one."""
@@ -55,7 +57,9 @@ class Figures(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, model: LightningModule) -> None:
         confusion = self._confusion.compute()  # all processes take part in this
         if writer := _writer(trainer):
-            writer.add_figure("val/confusion", _heat_map(confusion.cpu(), model.labels), trainer.global_step)
+            writer.add_figure(
+                "val/confusion", confusion_figure(confusion.cpu().numpy(), model.labels), trainer.global_step
+            )
             writer.add_figure("val/worst_mistakes", self._grid_of_mistakes(), trainer.global_step)
 
     def _grid_of_mistakes(self) -> Figure:
@@ -66,16 +70,6 @@ class Figures(Callback):
             axis.imshow(photo)
             axis.set_title(caption, fontsize=8)
         return figure
-
-
-def _heat_map(confusion: Tensor, labels: list[str]) -> Figure:
-    figure, axis = pyplot.subplots(figsize=(10, 10), layout="constrained")
-    axis.imshow(confusion, cmap="viridis", vmin=0, vmax=1)
-    size = 4 if len(labels) > 50 else 9
-    axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size)
-    axis.set_yticks(range(len(labels)), labels, fontsize=size)
-    axis.set(xlabel="answer", ylabel="dish")
-    return figure
 
 
 def _writer(trainer: Trainer) -> SummaryWriter | None:

@@ -1,4 +1,4 @@
-"""What export.py writes into the ONNX graph around the network, and how the file is made small.
+"""What export.py writes into the ONNX graph around the network.
 
 A network that ends in average pooling and an affine head computes `head(mean of features)`, which is the mean over the
 places of `head(features)`. The exported graph applies the head at each place first: that is the evidence, and the
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from seefood.errors import ExportError
@@ -29,15 +29,17 @@ class ServedNetwork(nn.Module):
     head_weight: Tensor
     head_bias: Tensor
 
-    def __init__(self, classifier: FoodClassifier):
+    def __init__(self, classifier: FoodClassifier, *, flip: bool = False):
         """
         Args:
             classifier: the trained network; it is copied, and the copy evaluates in float32 on the CPU.
+            flip: look at the photo and at its mirror image, and answer the mean of the two; twice the work.
 
         Raises:
             ExportError: the architecture does not end in average pooling and an affine head.
         """
         super().__init__()
+        self.flip = flip
         self.classifier = copy.deepcopy(classifier).cpu().float().eval()
         self.register_buffer(TEMPERATURE, torch.ones(1))
         weight, bias = _affine_head(self.classifier)
@@ -46,10 +48,22 @@ class ServedNetwork(nn.Module):
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.classifier.network.forward_features(self.classifier.normalize(image))
-        evidence = nn.functional.conv2d(_as_map(features), self.head_weight, self.head_bias)
+        evidence = self._evidence(torch.cat([image, image.flip(2)]) if self.flip else image)
+        if self.flip:
+            upright, mirrored = evidence.unflatten(0, (2, -1)).unbind()
+            evidence = (upright + mirrored.flip(3)) / 2
         logits = evidence.mean(dim=(2, 3))
         return torch.softmax(logits / self.temperature, dim=1), evidence
+
+    def _evidence(self, image: Tensor) -> Tensor:
+        features = self.classifier.network.forward_features(self.classifier.normalize(image))
+        return nn.functional.conv2d(_as_map(features), self.head_weight, self.head_bias)
+
+    def expected_logits(self, image: Tensor) -> Tensor:
+        """The logits as the classifier itself has them, pooled before the head: what a check compares with."""
+        if self.flip:
+            return (self.classifier(image) + self.classifier(image.flip(2))) / 2
+        return self.classifier(image)
 
 
 def export_onnx(network: ServedNetwork, path: Path) -> None:
@@ -88,28 +102,6 @@ def set_temperature(model: onnx.ModelProto, temperature: float) -> None:
             tensor.CopyFrom(numpy_helper.from_array(np.array([temperature], dtype=np.float32), tensor.name))
             return
     raise ExportError("The exported graph has lost its temperature; the exporter must have folded it.")
-
-
-def halve_weights(model: onnx.ModelProto, *, smallest: int = 20_000) -> None:
-    """Keep the large weights as float16 in the file; the graph casts them back and computes in float32.
-
-    ONNX Runtime folds the casts when it loads the file, so that they cost nothing afterwards. Small tensors (biases,
-    the stem, depthwise kernels) stay as they are: they weigh 5 % of an EfficientNet-Lite0, and rounding them moves its
-    logits four times as much as rounding all the others.
-
-    Args:
-        model: changed in place.
-        smallest: tensors with fewer elements stay float32.
-    """
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) >= smallest:
-            name, half = tensor.name, f"{tensor.name}.float16"
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), half))
-            casts.append(helper.make_node("Cast", [half], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
 
 
 def _affine_head(classifier: FoodClassifier) -> tuple[Tensor, Tensor]:

@@ -43,6 +43,11 @@ class Source:
     balanced: bool = False
     short_side: int | None = None
 
+    @property
+    def name(self) -> str:
+        """What a table calls it: "food101-64", "nonfood-160 at 64 px"."""
+        return Path(self.path).name + (f" at {self.short_side} px" if self.short_side else "")
+
     def load(self) -> DatasetDict:
         """Read the splits.
 
