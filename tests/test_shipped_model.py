@@ -1,4 +1,4 @@
-"""The model that ships does what its card says, on photos that are here; and knows when there is no food on a picture."""
+"""The model that ships does what its card says, on photos that are here; and it knows a picture without food."""
 
 import io
 import json
