@@ -24,7 +24,8 @@ pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=Fa
 # opened, before their size can be checked (icons), or run a program (EPS).
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 
-_END_OF_JPEG = b"\xff\xd9"
+_START_OF_SCAN, _END_OF_JPEG = b"\xff\xda\x00", b"\xff\xd9"
+_MOST_SCANS = 100  # of a JPEG; a progressive one has some ten
 _ROWS_THERE = 0.5  # share of a cut-off JPEG's rows that is enough
 
 # As the EXIF standard (CIPA DC-008, tag 274) has it. Pillow's ImageOps.exif_transpose would also write the EXIF block
@@ -140,9 +141,17 @@ def _opened(content: bytes, name: str, at_least: int | None) -> Image.Image:
             f"{name}: {math.ceil(pixels / 1e5) / 10:g} megapixels is over the limit of {limit:g} (SEEFOOD_MAX_PIXELS). "
             "Send a smaller copy."
         )
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        _check_scans(content, name)
     if at_least:
         image.draft(None, (at_least, at_least))  # both sides keep it, so it does not matter which way up the photo is
     return image
+
+
+def _check_scans(content: bytes, name: str) -> None:
+    """Refuse a JPEG that goes over its pixels time and again: 70 bytes each time, for a few hundredths of a second."""
+    if content.count(_START_OF_SCAN) > _MOST_SCANS:
+        raise PhotoError(f"{name}: damaged, a JPEG of more than {_MOST_SCANS} scans. Save it again and retry.")
 
 
 def _beginning(image: Image.Image, name: str) -> Image.Image:
