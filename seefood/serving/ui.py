@@ -13,7 +13,7 @@ from gradio_client.utils import traverse
 from PIL import Image
 
 from seefood.errors import PhotoError
-from seefood.heatmap import heat_map
+from seefood.heatmap import LONG_SIDE, heat_map
 from seefood.names import NOT_FOOD, display_name
 from seefood.photo import read_photo
 from seefood.predictor import Prediction, Predictor
@@ -170,6 +170,7 @@ def _not_an_upload() -> gr.Error:
 
 def _read(photo: dict[str, Any]) -> Image.Image:
     try:
-        return read_photo(photo["path"], name=photo.get("orig_name") or "The photo")
+        # No less than the heat map shows, which is more than the model needs.
+        return read_photo(photo["path"], name=photo.get("orig_name") or "The photo", at_least=LONG_SIDE)
     except PhotoError as error:
         raise gr.Error(str(error), print_exception=False) from None
