@@ -36,7 +36,8 @@ def create_app(predictor: Predictor) -> FastAPI:
     def classify(photo: Annotated[UploadFile, File()]) -> JSONResponse:
         name = photo.filename or "the photo"
         check_bytes(photo.size or 0, name)
-        best = predictor.predict(read_photo(photo.file.read(), name=name)).top(BARS)
+        image = read_photo(photo.file.read(), name=name, at_least=predictor.short_side)
+        best = predictor.predict(image).top(BARS)
         confidences = [{"label": display_name(label), "confidence": probability} for label, probability in best]
         return JSONResponse({"label": confidences[0]["label"], "confidences": confidences})
 

@@ -13,7 +13,7 @@ from gradio_client.utils import traverse
 from PIL import Image
 
 from seefood.errors import PhotoError
-from seefood.heatmap import LONG_SIDE, heat_map
+from seefood.heatmap import heat_map
 from seefood.names import NOT_FOOD, display_name
 from seefood.photo import read_photo
 from seefood.predictor import Prediction, Predictor
@@ -61,13 +61,13 @@ class Page:
         """Which dish is on the photo? Returns the five most probable labels, best first, with their probabilities."""
         if photo is None:
             return None
-        return self._bars(self.predictor.predict(_read(photo)))
+        return self._bars(self.predictor.predict(self._read(photo)))
 
     def explain(self, photo: dict[str, Any] | None, label: str | None = None) -> Image.Image | None:
         """Where did the model look? Returns the photo with the heat map of a label (default: the most probable one)."""
         if photo is None:
             return None
-        image = _read(photo)
+        image = self._read(photo)
         prediction = self.predictor.predict(image)
         return self._heat_map(image, prediction, label)
 
@@ -76,7 +76,7 @@ class Page:
         if photo is None:
             return None, None, ""
         try:
-            image = _read(photo)
+            image = self._read(photo)
         except gr.Error as error:  # what it said of the photo before must not stay
             return None, None, error.message
         prediction = self.predictor.predict(image)
@@ -97,6 +97,13 @@ class Page:
             f"Model `{facts.architecture}` at {facts.image_size} px · {len(facts.labels)} labels{accuracy} · "
             f"{facts.created} · `{self.predictor.digest}`"
         )
+
+    def _read(self, photo: dict[str, Any]) -> Image.Image:
+        try:
+            name = photo.get("orig_name") or "The photo"
+            return read_photo(photo["path"], name=name, at_least=self.predictor.short_side)
+        except PhotoError as error:
+            raise gr.Error(str(error), print_exception=False) from None
 
     def _bars(self, prediction: Prediction) -> dict[str, float]:
         return {display_name(label): probability for label, probability in prediction.top(BARS)}
@@ -166,11 +173,3 @@ def _not_an_upload() -> gr.Error:
     return gr.Error(
         "The photo: not an upload. Send a file (handle_file in gradio_client), or use /classify.", print_exception=False
     )
-
-
-def _read(photo: dict[str, Any]) -> Image.Image:
-    try:
-        # No less than the heat map shows, which is more than the model needs.
-        return read_photo(photo["path"], name=photo.get("orig_name") or "The photo", at_least=LONG_SIDE)
-    except PhotoError as error:
-        raise gr.Error(str(error), print_exception=False) from None
