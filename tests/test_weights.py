@@ -15,7 +15,8 @@ from training_fixtures import small_process  # noqa: F401
 from seefood.errors import WeightsError
 from seefood.metadata import Metadata
 from seefood.photo import read_photo, square
-from seefood.training.graph import ServedNetwork, export_onnx, halve_weights
+from seefood.training.compression import halve_weights
+from seefood.training.graph import ServedNetwork, export_onnx
 from seefood.training.model import FoodClassifier
 from seefood.training.weights import LITE0_PACKAGE, fold_batch_norms
 
@@ -197,8 +198,7 @@ def model_file_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         fold_batch_norms(model.network)
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     export_onnx(ServedNetwork(model), path)
-    graph = onnx.load(path)
-    halve_weights(graph)
+    graph = halve_weights(onnx.load(path))
     assert any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in graph.graph.initializer)
     metadata = Metadata(
         labels=LABELS,
