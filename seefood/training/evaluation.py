@@ -76,8 +76,9 @@ class Answers:
         return np.array([label != NOT_FOOD for label in self.labels])[self.label]
 
     def metrics(self) -> dict[str, float]:
-        """The number of photos and `food_metrics` of those that show a dish; then, when the labels include `not_food`,
-        the share of them that are called that, and the number of the others and the share of them that are.
+        """The number of photos that show a dish, `food_metrics` of them and the recall (top-1 class by class); then,
+        when the labels include `not_food`, the share of them that are called that, and the number of the other photos
+        and the share of those that are.
 
         A class without a photo here does not count in what is averaged class by class.
         """
