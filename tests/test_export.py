@@ -354,7 +354,8 @@ def test_dishes_of_ones_own_become_a_model_that_says_what_it_is(tmp_path: Path) 
 @pytest.mark.slow
 def test_a_card_shows_the_variants_side_by_side_and_int8_can_ship(tiny_checkpoint: Path, tmp_path: Path) -> None:
     model, card = tmp_path / "seefood.onnx", tmp_path / "card"
-    export.export(tiny_checkpoint, model, card, compare=True, int8=True)
+    facts = export.export(tiny_checkpoint, model, card, compare=True, int8=True, image_size=64)
+    assert facts.image_size == Predictor(model).metadata.image_size == 64, "larger than in training"
     variants = json.loads((card / "metrics.json").read_text())["variants"]
     assert [one["name"] for one in variants] == ["float32", "float16", "int8"]
     full, half, _ = variants
