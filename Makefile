@@ -35,7 +35,7 @@ train: $(DEVELOPMENT)  ## train the embedded model (set SEEFOOD_DATA; three hour
 	    --model.weights runs/default/checkpoints/best.ckpt
 
 export: $(DEVELOPMENT)  ## export CKPT=... to models/, measured, with its model card
-	.venv/bin/python export.py --ckpt $(CKPT) --test --compare
+	.venv/bin/python export.py --ckpt $(CKPT) --image-size 160 --test --compare
 
 model-version: $(DVC)  ## make models/seefood.onnx the version that models.dvc names
 	.dvc-venv/bin/dvc commit --force models.dvc && .dvc-venv/bin/dvc push

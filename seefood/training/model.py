@@ -42,6 +42,7 @@ class FoodClassifier(LightningModule):
         weights: str = "hub",
         fold_norms: bool = False,
         frozen_stages: int = 0,
+        frozen_depthwise: bool = False,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         optimizer: str = "adamw",
@@ -97,6 +98,8 @@ class FoodClassifier(LightningModule):
             value = torch.tensor(self.network.pretrained_cfg[name]).view(3, 1, 1)
             self.register_buffer(name, value, persistent=False)
         self._frozen = list(_freeze(self.network, frozen_stages))
+        if frozen_depthwise:
+            _freeze_depthwise(self.network)
         # Mixup pairs a photo with another of its batch, and wants an even number of them.
         self._mix = Mixup(mixup, cutmix, label_smoothing=0.0, num_classes=len(labels)) if mixup or cutmix else None
         self.metrics = nn.ModuleDict({part: food_metrics(len(labels), f"{part}/") for part in ("val", "test")})
@@ -185,3 +188,10 @@ def _freeze(network: Any, stages: int) -> Iterator[nn.Module]:
         parameters = list(module.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             yield module
+
+
+def _freeze_depthwise(network: nn.Module) -> None:
+    """Stop the gradients of the depthwise convolutions, biases included: PyTorch gets both or neither."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            module.requires_grad_(False)

