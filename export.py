@@ -2,7 +2,7 @@
 
     python export.py --ckpt runs/default/checkpoints/best.ckpt            measured on the validation photos
     python export.py --ckpt runs/default/checkpoints/best.ckpt --test     on the official test split too, once
-    python export.py --ckpt runs/default/checkpoints/best.ckpt --compare  float32, float16 and int8 beside each other
+    python export.py --ckpt runs/default/checkpoints/best.ckpt --compare  all ways to store it beside each other
 
 The photos are those the checkpoint was trained on; it remembers where they are. Then make it the version that ships:
     make model-version && git add models.dvc .dvc docs/model
@@ -14,18 +14,20 @@ import tempfile
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
+from lightning.pytorch.trainer.states import RunningStage
 
 from seefood.errors import ExportError, SeeFoodError
 from seefood.metadata import Metadata
 from seefood.predictor import Predictor
 from seefood.training.card import Report, write_card
-from seefood.training.compression import calibration_images, halve_weights, quantize
 from seefood.training.data import FoodData
 from seefood.training.evaluation import (
     Answers,
+    agreement_of,
     answers_of,
     check_agreement,
     check_cost,
@@ -34,6 +36,8 @@ from seefood.training.evaluation import (
 )
 from seefood.training.graph import ServedNetwork, export_onnx, set_temperature
 from seefood.training.model import FoodClassifier
+from seefood.training.quantization import calibration_images, quantize
+from seefood.training.storage import halve_weights, quarter_weights
 from seefood.training.variants import compare_variants
 
 # Right more often than not, and wrong four times of five: with a calibrated model, a probability is that share.
@@ -48,7 +52,7 @@ def export(
     test: bool = False,
     image_size: int | None = None,
     flip: bool = False,
-    int8: bool = False,
+    storage: str = "float16",
     compare: bool = False,
 ) -> Metadata:
     """Export a checkpoint of train.py.
@@ -61,8 +65,9 @@ def export(
         image_size: side of the input in pixels; default: that of the training. A network that was trained on random
             crops sees things enlarged, and often answers better to a larger photo (arXiv:1906.06423).
         flip: answer the mean of the photo and its mirror image.
-        int8: ship static int8 instead of float32 with float16 weights.
-        compare: make all three and show them side by side on the card.
+        storage: how the file that ships holds the network: "float16" or "int8 weights", computed with as float32, or
+            "int8", computed with as integers.
+        compare: make all of these, and float32, and show them side by side on the card.
 
     Returns:
         The metadata of the file, with its metrics.
@@ -72,11 +77,9 @@ def export(
     """
     classifier, data, facts, training = _restored(checkpoint, image_size)
     network = ServedNetwork(classifier, flip=flip)
-    shipped = "int8" if int8 else "float16"
+    names = ("float32", "float16", "int8 weights", "int8") if compare else ("float32", storage)
     with tempfile.TemporaryDirectory() as folder:
-        files = {name: Path(folder, f"{name}.onnx") for name in ("float32", "float16", "int8")}
-        if not (int8 or compare):
-            del files["int8"]
+        files = {name: Path(folder, f"{name}.onnx") for name in names}
         export_onnx(network, files["float32"])
         graph = onnx.load(files["float32"])
         _save(graph, facts, files["float32"])
@@ -86,31 +89,31 @@ def export(
         of_dishes = of_float32[of_float32.is_food]  # no food is told apart with ease, and would make it too sure
         metadata = replace(facts, temperature=fitted_temperature(of_dishes))
         set_temperature(graph, metadata.temperature)
-        _save(halve_weights(graph), metadata, files["float16"])
-        if "int8" in files:
-            _save(quantize(graph, calibration_images(data)), metadata, files["int8"])
-        small = {name: answers_of(path, data.validation_of) for name, path in files.items() if name != "float32"}
-        validation = {name: Answers.joined(parts.values()) for name, parts in small.items()}
-        validation["float32"] = of_float32.at(metadata.temperature)
-        agreement = check_agreement(validation["float16"], of_float32)
-        if int8:
-            check_cost(validation["int8"], of_float32)
-        answers = {"validation": small[shipped]}
+        for name in names[1:]:
+            _save(_stored(graph, name, data), metadata, files[name])
+        small = {name: answers_of(files[name], data.validation_of) for name in names[1:]}
+        validation = {"float32": of_float32.at(metadata.temperature)}
+        validation |= {name: Answers.joined(parts.values()) for name, parts in small.items()}
+        if storage == "float16":
+            check_agreement(validation[storage], of_float32)
+        check_cost(validation[storage], of_float32)
+        answers = {"validation": small[storage]}
         if test:
             data.setup("test")
-            answers["test"] = answers_of(files[shipped], data.test_of)
+            answers["test"] = answers_of(files[storage], data.test_of)
         variants = compare_variants(files, validation, data.validation) if compare else []
 
         metrics = {part: Answers.joined(of_source.values()).metrics() for part, of_source in answers.items()}
         metadata = replace(metadata, metrics=metrics)
         model.parent.mkdir(parents=True, exist_ok=True)
-        _save(onnx.load(files[shipped]), metadata, model)
+        _save(onnx.load(files[storage]), metadata, model)
     report = Report(
         metadata=metadata,
         training=training,
         answers=answers,
         parity=parity,
-        agreement=agreement,
+        storage=storage,
+        agreement=agreement_of(validation[storage], of_float32),
         variants=variants,
         file=model,
         sources=[source.path for source in data.sources],
@@ -141,8 +144,26 @@ def _restored(checkpoint: Path, image_size: int | None) -> tuple[FoodClassifier,
         training_commit=state.get("commit", "unknown"),
         created=date.today().isoformat(),
     )
-    weights, steps = state["hyper_parameters"]["weights"], state["global_step"]
-    return classifier, data, facts, f"{steps:,} steps of {data.batch_size} photos from the weights `{weights}`"
+    return classifier, data, facts, _training(state, data.batch_size)
+
+
+def _training(state: dict[str, Any], batch_size: int) -> str:
+    """What a checkpoint cost, in a few words; with the time, if Lightning's `Timer` was among the callbacks."""
+    steps, weights = state["global_step"], state["hyper_parameters"]["weights"]
+    seconds = state["callbacks"].get("Timer", {}).get("time_elapsed", {}).get(RunningStage.TRAINING.value)
+    duration = f" in {seconds / 60:.0f} minutes" if seconds else ""
+    return f"{steps:,} steps of {batch_size} photos{duration}, from the weights `{weights}`"
+
+
+def _stored(graph: onnx.ModelProto, storage: str, data: FoodData) -> onnx.ModelProto:
+    match storage:
+        case "float16":
+            return halve_weights(graph)
+        case "int8 weights":
+            return quarter_weights(graph)
+        case "int8":
+            return quantize(graph, calibration_images(data))
+    raise ExportError(f"{storage!r}: no way to store a network. Choose 'float16', 'int8 weights' or 'int8'.")
 
 
 def _save(graph: onnx.ModelProto, metadata: Metadata, path: Path) -> None:
@@ -157,8 +178,16 @@ def main() -> None:
     parser.add_argument("--test", action="store_true", help="measure on the test splits, too")
     parser.add_argument("--image-size", type=int, help="side of the input in pixels, if not that of the training")
     parser.add_argument("--flip", action="store_true", help="answer the mean of the photo and its mirror image")
-    parser.add_argument("--int8", action="store_true", help="ship int8, if it costs at most 0.5 points of top-1")
-    parser.add_argument("--compare", action="store_true", help="show float32, float16 and int8 on the card")
+    parser.add_argument("--compare", action="store_true", help="show all ways to store the network on the card")
+    storage = parser.add_mutually_exclusive_group()
+    within = "ship it, if it costs at most 0.5 points of top-1"
+    for option, name, what in (
+        ("--int8-weights", "int8 weights", "weights as integers in the file, computed with as float32"),
+        ("--int8", "int8", "weights and activations as integers"),
+    ):
+        storage.add_argument(
+            option, dest="storage", action="store_const", const=name, default="float16", help=f"{what}: {within}"
+        )
     parser.add_argument("--model", type=Path, default=Path("models/seefood.onnx"), help="file to write")
     parser.add_argument("--card", type=Path, default=Path("docs/model"), help="folder of the model card")
     arguments = parser.parse_args()

@@ -34,6 +34,17 @@ def test_frozen_stages_without_norms_stay_as_they_are_and_all_else_learns(stages
     assert moved == {name for name in before if not name.startswith(frozen)}
 
 
+@pytest.mark.parametrize("fold_norms", [False, True])
+def test_frozen_depthwise_kernels_stay_as_they_are_and_all_else_learns(fold_norms: bool) -> None:
+    model = classifier(frozen_depthwise=True, lr=0.1, warmup_steps=1, fold_norms=fold_norms)
+    before = {name: parameter.detach().clone() for name, parameter in model.network.named_parameters()}
+    fit(model, 3)
+    still = {name for name, parameter in model.network.named_parameters() if torch.equal(parameter, before[name])}
+    kernels = {name for name in before if before[name].ndim == 4 and before[name].shape[1] == 1}
+    assert kernels
+    assert still == kernels | ({name.replace(".weight", ".bias") for name in kernels} if fold_norms else set())
+
+
 def test_more_frozen_stages_than_there_are_is_refused_in_words() -> None:
     with pytest.raises(AssertionError, match=r"Only \d+ stages can be frozen, not 50\."):
         classifier(frozen_stages=50)

@@ -15,9 +15,9 @@ from training_fixtures import small_process  # noqa: F401
 from seefood.errors import WeightsError
 from seefood.metadata import Metadata
 from seefood.photo import read_photo, square
-from seefood.training.compression import halve_weights
 from seefood.training.graph import ServedNetwork, export_onnx
 from seefood.training.model import FoodClassifier
+from seefood.training.storage import halve_weights, quarter_weights
 from seefood.training.weights import LITE_PACKAGES, fold_batch_norms
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -176,6 +176,7 @@ class ModelFile(NamedTuple):
     path: Path
     model: FoodClassifier
     image: Tensor  # uint8 [7, S, S, 3]
+    rounding: float  # share of the largest logit that the file's weights may cost
 
     def load(self, labels: list[str], **options: object) -> FoodClassifier:
         names = ("architecture", "image_size")
@@ -186,21 +187,23 @@ class ModelFile(NamedTuple):
 @pytest.fixture(
     scope="module",
     params=[
-        ("test_efficientnet", 32, False),
-        pytest.param(("test_efficientnet", 32, True), marks=pytest.mark.slow),
-        pytest.param(("tf_efficientnet_lite0", 64, False), marks=pytest.mark.slow),
+        ("test_efficientnet", 32, False, halve_weights, 0.02),
+        pytest.param(("test_efficientnet", 32, True, halve_weights, 0.02), marks=pytest.mark.slow),
+        pytest.param(("tf_efficientnet_lite0", 64, False, halve_weights, 0.02), marks=pytest.mark.slow),
+        pytest.param(("tf_efficientnet_lite0", 64, False, quarter_weights, 0.3), marks=pytest.mark.slow),
     ],
-    ids=["tiny", "tiny, trained without norms", "lite0"],
+    ids=["tiny", "tiny, trained without norms", "lite0", "lite0 in int8"],
 )
 def model_file_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
-    architecture, size, folded = request.param
+    architecture, size, folded, stored, rounding = request.param
     model, image = lively(architecture, size, LABELS)
     if folded:
         fold_batch_norms(model.network)
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     export_onnx(ServedNetwork(model), path)
-    graph = halve_weights(onnx.load(path))
-    assert any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in graph.graph.initializer)
+    graph = stored(onnx.load(path))
+    kinds = {tensor.data_type for tensor in graph.graph.initializer}
+    assert kinds & {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8}
     metadata = Metadata(
         labels=LABELS,
         image_size=size,
@@ -212,7 +215,7 @@ def model_file_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     )
     onnx.helper.set_model_props(graph, metadata.to_properties())
     onnx.save(graph, path)
-    return ModelFile(path, model, image)
+    return ModelFile(path, model, image, rounding)
 
 
 def test_a_model_file_gives_back_the_network_that_it_was_made_of(model_file_of: ModelFile) -> None:
@@ -220,7 +223,7 @@ def test_a_model_file_gives_back_the_network_that_it_was_made_of(model_file_of: 
     session = onnxruntime.InferenceSession(model_file_of.path, providers=["CPUExecutionProvider"])
     evidence = session.run(["evidence"], {"image": model_file_of.image.numpy()})[0]
     assert_close(loaded, torch.from_numpy(evidence.mean(axis=(2, 3))), 1e-4)
-    assert_close(loaded, logits(model_file_of.model, model_file_of.image), 0.02)  # the rounding to float16
+    assert_close(loaded, logits(model_file_of.model, model_file_of.image), model_file_of.rounding)
 
 
 def test_the_rows_of_a_model_file_follow_their_labels_and_a_fresh_one_is_0(model_file_of: ModelFile) -> None:

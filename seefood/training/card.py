@@ -33,7 +33,8 @@ class Report:
         sources: where the photos came from.
         answers: of the file, by part ("validation", "test") and source; the figures show the last part.
         parity: largest difference of a probability between the float32 graph and PyTorch.
-        agreement: share of the validation photos with the same label from float16 weights and from float32.
+        storage: how the file holds the network, as `export` takes it.
+        agreement: share of the validation photos with the same answer from the file that ships and from float32.
         variants: the file beside others of the same network; may be empty.
     """
 
@@ -43,6 +44,7 @@ class Report:
     sources: list[str]
     answers: dict[str, dict[str, Answers]]
     parity: float
+    storage: str
     agreement: float
     variants: list[Variant]
 
@@ -83,6 +85,7 @@ def _facts(report: Report, digest: str) -> dict[str, Any]:
             "image_size": metadata.image_size,
             "labels": len(metadata.labels),
             "temperature": metadata.temperature,
+            "storage": report.storage,
             "training_commit": metadata.training_commit,
             "training": report.training,
         },
@@ -117,6 +120,7 @@ def _page(report: Report, predictor: Predictor) -> dict[str, Any]:
         "parity": report.parity,
         "parity_photos": PARITY_PHOTOS,
         "batch_sizes": ", ".join(map(str, BATCH_SIZES)),
+        "storage": report.storage,
         "agreement": report.agreement,
         "sources": ", ".join(f"`{source}`" for source in report.sources),
         "is_food101": "food101" in names,

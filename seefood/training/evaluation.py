@@ -170,13 +170,18 @@ def check_parity(network: ServedNetwork, predictor: Predictor, photos: Dataset, 
     return difference
 
 
+def agreement_of(some: Answers, others: Answers) -> float:
+    """The share of photos that get the same answer from both, in [0, 1]."""
+    return float((some.answer == others.answer).mean())
+
+
 def check_agreement(small: Answers, full: Answers, *, limit: float = 0.995) -> float:
     """The share of photos that the file with float16 weights and the float32 file give the same label.
 
     Raises:
         ExportError: it is under the limit.
     """
-    agreement = float((small.answer == full.answer).mean())
+    agreement = agreement_of(small, full)
     if agreement < limit:
         raise ExportError(
             f"With float16 weights {1 - agreement:.1%} of the validation photos get another label, over the limit of "
@@ -186,7 +191,7 @@ def check_agreement(small: Answers, full: Answers, *, limit: float = 0.995) -> f
 
 
 def check_cost(small: Answers, full: Answers, *, limit: float = 0.005) -> float:
-    """How much top-1 the int8 file loses against the float32 file, in [-1, 1].
+    """How much top-1 a file loses against the float32 file, in [-1, 1].
 
     Raises:
         ExportError: it is over the limit.
@@ -194,7 +199,7 @@ def check_cost(small: Answers, full: Answers, *, limit: float = 0.005) -> float:
     cost = round(full.metrics()["top1"] - small.metrics()["top1"], 4)
     if cost > limit:
         raise ExportError(
-            f"In int8 the top-1 on the validation photos falls by {100 * cost:.1f} points, over the limit of "
-            f"{100 * limit:.1f}. Do not ship it; export without --int8."
+            f"In the small file the top-1 on the validation photos falls by {100 * cost:.1f} points, over the limit of "
+            f"{100 * limit:.1f}. Do not ship it; export without --int8 or --int8-weights."
         )
     return cost

