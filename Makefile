@@ -3,12 +3,12 @@ PYTHON ?= python3
 SERVING := .venv/.serving
 DEVELOPMENT := .venv/.development
 DVC := .dvc-venv/.installed
-CKPT ?= runs/default_more/checkpoints/best.ckpt
+CKPT ?= runs/default/checkpoints/best.ckpt
 # Keep what one step has freed for the next: given back to the kernel each time, it costs half of the training's speed.
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 
 .DEFAULT_GOAL := help
-.PHONY: help run model test lint style train export model-version lock clean
+.PHONY: help run model test lint style train export bench-training model-version lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -28,14 +28,15 @@ lint: $(DEVELOPMENT)  ## check format, style and types
 style: $(DEVELOPMENT)  ## mend format and style
 	.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
 
-train: $(DEVELOPMENT)  ## train the embedded model (set SEEFOOD_DATA; three hours on two cores)
+train: $(DEVELOPMENT)  ## train the embedded model (set SEEFOOD_DATA; two hours on two cores)
 	.venv/bin/python -m seefood.training.made runs/made 1500
 	$(KEEP_MEMORY) .venv/bin/python train.py fit --config configs/default.yaml
-	$(KEEP_MEMORY) .venv/bin/python train.py fit --config configs/default_more.yaml \
-	    --model.weights runs/default/checkpoints/best.ckpt
 
 export: $(DEVELOPMENT)  ## export CKPT=... to models/, measured, with its model card
-	.venv/bin/python export.py --ckpt $(CKPT) --image-size 160 --test --compare
+	.venv/bin/python export.py --ckpt $(CKPT) --image-size 120 --int8-weights --test --compare
+
+bench-training: $(DEVELOPMENT)  ## how many photos a second each choice of training takes
+	$(KEEP_MEMORY) .venv/bin/python benchmarks/training.py
 
 model-version: $(DVC)  ## make models/seefood.onnx the version that models.dvc names
 	.dvc-venv/bin/dvc commit --force models.dvc && .dvc-venv/bin/dvc push
