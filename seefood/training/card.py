@@ -122,7 +122,7 @@ def _page(report: Report, predictor: Predictor) -> dict[str, Any]:
         "batch_sizes": ", ".join(map(str, BATCH_SIZES)),
         "storage": report.storage,
         "agreement": report.agreement,
-        "sources": ", ".join(f"`{source}`" for source in report.sources),
+        "sources": ", ".join(f"`{source}`" for source in dict.fromkeys(report.sources)),
         "is_food101": "food101" in names,
         "is_small": "food101-64" in names,
         "places": "x".join(map(str, predictor.predict(Image.new("RGB", (9, 9))).evidence.shape[1:])),
@@ -149,8 +149,8 @@ def _share(measured: dict[str, float], name: str, intervals: dict[str, tuple[flo
 
 
 def _extremes(answers: Answers, count: int = 10) -> list[list[str]]:
-    """The labels with the highest share of right answers beside those with the lowest."""
-    known, recall = recall_by_label(answers)
+    """The dishes with the highest share of right answers beside those with the lowest."""
+    known, recall = recall_by_label(answers[answers.is_food])
     named = [[display_name(answers.labels[index]), f"{share:.0%}"] for index, share in zip(known, recall, strict=True)]
     return [best + worst for best, worst in zip(named[:count], named[::-1][:count], strict=True)]
 

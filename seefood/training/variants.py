@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from datasets import Dataset
 
-from seefood.predictor import Predictor
+from seefood.predictor import Predictor, session_options
 from seefood.training.evaluation import Answers, agreement_of, photos_of
 from seefood.training.graph import ServedNetwork, export_onnx
 from seefood.training.model import FoodClassifier
@@ -93,6 +93,4 @@ def _milliseconds(files: Mapping[str, Path], *, runs: int = 200) -> tuple[dict[s
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(path, session_options(THREADS), providers=["CPUExecutionProvider"])

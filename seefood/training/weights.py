@@ -122,7 +122,7 @@ def _state_dict(network: nn.Module, weights: str) -> tuple[dict[str, torch.Tenso
     if weights in LITE_PACKAGES:
         return _lite_state_dict(network, weights), None
     if not Path(weights).is_file():
-        known = ", ".join(("'hub'", "'random'", *LITE_PACKAGES))
+        known = ", ".join(("'hub'", "'random'", *map(repr, LITE_PACKAGES)))
         raise WeightsError(f"{weights}: no such file, and none of {known}.")
     if Path(weights).suffix == ".onnx":
         return _tensors_of_model_file(network, weights)
