@@ -291,8 +291,8 @@ def test_int8_is_a_quarter_and_nearly_the_same(small: Exported) -> None:
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     probability, evidence = small.run(graph=graph)
     full_probability, full_evidence = small.run()
-    # Of weights drawn at random, which suffer more than trained ones. With weights of 8 bits the correlation is 0.91 on a
-    # CPU without VNNI, whose sums of two products overflow.
+    # Of weights drawn at random, which suffer more than trained ones. With weights of 8 bits the correlation is 0.91
+    # on a CPU without VNNI, whose sums of two products overflow.
     assert 0 < np.abs(probability - full_probability).max() < 0.35
     assert np.corrcoef(evidence.ravel(), full_evidence.ravel())[0, 1] > 0.95
     weights = sum(tensor.ByteSize() for tensor in graph.graph.initializer)

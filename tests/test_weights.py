@@ -101,7 +101,8 @@ def test_an_architecture_without_stochastic_depth_can_be_had() -> None:
 def test_weights_that_cannot_be_had_are_named(tmp_path: Path) -> None:
     text = tmp_path / "notes.pth"
     text.write_text("These are no weights.")
-    for weights, message in ((str(text), "cannot be read as weights"), ("missing.pth", "no such file, and none of 'hub'")):
+    missing = "no such file, and none of 'hub'"
+    for weights, message in ((str(text), "cannot be read as weights"), ("missing.pth", missing)):
         with pytest.raises(WeightsError, match=f"{weights}: {message}"):
             classifier(weights=weights)
     with pytest.raises(WeightsError, match="efficientnet_light0: timm has no such model"):
