@@ -30,12 +30,14 @@ class Server:
         model: the model file that it serves.
         output: file of what it prints.
         outside_calls: file with a line for each attempt to reach another host.
+        process: the app itself.
     """
 
     url: str
     model: Path
     output: Path
     outside_calls: Path
+    process: subprocess.Popen[bytes]
 
 
 @contextmanager
@@ -44,7 +46,7 @@ def started_app(model, folder, **variables):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = Server(f"http://127.0.0.1:{port}", Path(model), folder / "output.txt", folder / "outside_calls.txt")
+    output_file, outside_calls = folder / "output.txt", folder / "outside_calls.txt"
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "HF_"))},
         "SEEFOOD_MODEL": str(model),
@@ -52,9 +54,10 @@ def started_app(model, folder, **variables):
         "GRADIO_TEMP_DIR": str(folder / "uploads"),
         **variables,
     }
-    command = [sys.executable, ROOT / "tests/guarded_app.py", server.outside_calls, ROOT / "app.py"]
-    with server.output.open("w") as output:
+    command = [sys.executable, ROOT / "tests/guarded_app.py", outside_calls, ROOT / "app.py"]
+    with output_file.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    server = Server(f"http://127.0.0.1:{port}", Path(model), output_file, outside_calls, process)
     try:
         deadline = time.monotonic() + 120
         while not _is_healthy(server.url):
