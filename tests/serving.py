@@ -110,7 +110,7 @@ def classify(url, content, **options):
     """Status, headers and value of the answer to a photo."""
     connection = send_photo(url, content, **options)
     response = connection.getresponse()
-    answer = response.status, dict(response.headers), json.loads(response.read())
+    answer = response.status, response.headers, json.loads(response.read())
     connection.close()
     return answer
 
