@@ -108,7 +108,7 @@ def test_explain_refuses_a_label_that_the_model_does_not_know(client):
         client.predict(handle_file(EXAMPLES[0]), "Stone soup", api_name="/explain")
 
 
-@pytest.mark.parametrize("unreadable", [*UNREADABLE, "heavy.jpg"], indirect=True)
+@pytest.mark.parametrize("unreadable", UNREADABLE, indirect=True)
 def test_classify_refuses_a_photo_that_cannot_be_read_and_says_why(unreadable, server):
     response = classify(server, unreadable)
     assert response.status_code == 422

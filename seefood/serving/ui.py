@@ -1,11 +1,7 @@
 """The page, and the API that Gradio makes of it."""
 
-import os
 from pathlib import Path
 from typing import Any
-
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported: it calls out on import otherwise
-os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -17,6 +13,8 @@ from seefood.heatmap import heat_map
 from seefood.names import NOT_FOOD, display_name
 from seefood.photo import read_photo
 from seefood.predictor import Prediction, Predictor
+from seefood.serving.limits import Desk
+from seefood.serving.uploads import forget, lifetime
 from seefood.settings import settings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -41,6 +39,8 @@ class UploadsOnly(gr.Blocks):
     fetch any address.
     """
 
+    desk: Desk  # where its events wait for their turn
+
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """Refuse a request that names another file, before Gradio touches it."""
         for component, value in zip(block_fn.inputs, inputs, strict=False):
@@ -48,6 +48,11 @@ class UploadsOnly(gr.Blocks):
                 raise _not_an_upload()
         traverse(inputs, _check_uploaded, lambda value: isinstance(value, dict))
         return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+
+    async def call_function(self, *args: Any, **kwargs: Any) -> Any:
+        """Call an event's function when it is its turn, among the callers of /classify."""
+        async with self.desk.turns:
+            return await super().call_function(*args, **kwargs)
 
 
 class Page:
@@ -103,6 +108,7 @@ class Page:
             name = photo.get("orig_name") or "The photo"
             return read_photo(photo["path"], name=name, at_least=self.predictor.short_side)
         except PhotoError as error:
+            forget(photo["path"])
             raise gr.Error(str(error), print_exception=False) from None
 
     def _bars(self, prediction: Prediction) -> dict[str, float]:
@@ -123,16 +129,15 @@ class Page:
         return f"{opening} **{display_name(label).lower()}**. Click another bar to see where that one was seen."
 
 
-def build_page(predictor: Predictor) -> gr.Blocks:
+def build_page(predictor: Predictor, desk: Desk) -> gr.Blocks:
     """The Gradio app. Its endpoints `/predict` and `/explain` are stable; the page's own are private.
 
     The events skip Gradio's pre-processing, so that the bytes of an upload reach `seefood.photo` first, and with it our
     limits and our words.
     """
     page = Page(predictor)
-    age = settings().upload_hours * 3600
     examples = sorted(str(path) for path in EXAMPLES.glob("*.jpg"))
-    with UploadsOnly(title="SeeFood102", analytics_enabled=False, delete_cache=(age, age)) as blocks:
+    with UploadsOnly(title="SeeFood102", analytics_enabled=False, delete_cache=lifetime()) as blocks:
         gr.Markdown("# SeeFood102\nWhich dish is on your photo? Drop one in, or click an example.", elem_id="title")
         with gr.Row():
             with gr.Column():
@@ -159,6 +164,7 @@ def build_page(predictor: Predictor) -> gr.Blocks:
         # Endpoints of the API alone: no visitor can submit an invisible box.
         label.submit(page.predict, photo, bars, api_name="predict", **on)
         label.submit(page.explain, [photo, label], heat, api_name="explain", **on)
+    blocks.desk = desk
     blocks.queue(max_size=settings().queue_length)
     return blocks
 
