@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     concurrency: PositiveInt = Field(2, description="photos classified at the same time")
     queue_length: PositiveInt = Field(64, description="requests that may wait before new ones are turned away")
     upload_hours: PositiveInt = Field(1, description="hours an uploaded photo stays in the temporary folder")
+    feedback: str = Field(
+        "", description="where answers to 'Is this right?' are kept: a folder or s3://bucket/prefix; empty asks nobody"
+    )
 
     host: str = Field(
         "127.0.0.1",
