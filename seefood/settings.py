@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     )
     rate_limit: NonNegativeInt = Field(1200, description="requests a minute from one address; 0 for no limit")
     upload_hours: PositiveInt = Field(1, description="hours an uploaded photo stays in the temporary folder")
+    feedback: str = Field(
+        "", description="where answers to 'Is this right?' are kept: a folder or s3://bucket/prefix; empty asks nobody"
+    )
 
     host: str = Field(
         "127.0.0.1",

@@ -37,11 +37,10 @@ def unreadable(request, tmp_path):
     """A file that is no photo or none we take, of the name that says why."""
     path = tmp_path / request.param
     half = EXAMPLES[0].read_bytes()[:10_000]
-    heavy = half + bytes(settings().max_bytes * 3 // 2)
     if path.name == "huge.png":
         Image.new("1", (10_000, settings().max_pixels // 10_000 + 100)).save(path)
     else:
-        path.write_bytes({"note.txt": b"no photo", "empty.jpg": b"", "half.jpg": half, "heavy.jpg": heavy}[path.name])
+        path.write_bytes({"note.txt": b"no photo", "empty.jpg": b"", "half.jpg": half}[path.name])
     return path
 
 
@@ -72,9 +71,9 @@ def test_healthz_says_which_model_answers(server, predictor):
     assert response.json() == {"status": "ok", "model": predictor.digest, "version": __version__}
 
 
-def test_the_api_is_predict_and_explain(client):
+def test_the_api_is_predict_explain_and_predict_batch(client):
     api = client.view_api(return_format="dict", print_info=False)
-    assert set(api["named_endpoints"]) == {"/predict", "/explain"}
+    assert set(api["named_endpoints"]) == {"/predict", "/explain", "/predict_batch"}
     assert not api["unnamed_endpoints"]
 
 
@@ -106,6 +105,45 @@ def test_explain_paints_the_label_asked_for_and_without_one_the_best(client, pre
 def test_explain_refuses_a_label_that_the_model_does_not_know(client):
     with pytest.raises(AppError, match=r"'Stone soup' is no label of this model\. Use one of /predict's\."):
         client.predict(handle_file(EXAMPLES[0]), "Stone soup", api_name="/explain")
+
+
+def test_predict_batch_gives_a_row_for_each_file_and_a_bad_one_spoils_only_its_own(client, predictor, tmp_path):
+    bad = tmp_path / "note.txt"
+    bad.write_bytes(b"no photo")
+    table = client.predict([handle_file(path) for path in (EXAMPLES[0], bad, EXAMPLES[1])], api_name="/predict_batch")
+    assert table["headers"] == ["file", "label", "confidence", "second label", "second confidence", "error"]
+    first, spoilt, last = table["data"]
+    assert spoilt == ["note.txt", None, None, None, None, sentence(bad)]
+    for path, row in ((EXAMPLES[0], first), (EXAMPLES[1], last)):
+        (label, confidence), (second, its) = predictor.predict(path).top(2)
+        assert row[:2] == [path.name, display_name(label)]
+        assert row[3] == display_name(second)
+        assert [row[2], row[4]] == pytest.approx([confidence, its], rel=1e-4)
+        assert row[5] is None
+
+
+def test_predict_batch_takes_64_files_and_refuses_65_in_a_sentence(client, tmp_path):
+    small = tmp_path / "small.png"
+    Image.new("RGB", (8, 8)).save(small)
+    assert len(client.predict([handle_file(small)] * 64, api_name="/predict_batch")["data"]) == 64
+    with pytest.raises(AppError, match=r"65 photos are over the limit of 64\. Send them in several calls\."):
+        client.predict([handle_file(small)] * 65, api_name="/predict_batch")
+
+
+@pytest.mark.parametrize("data", [["predict", None], ["explain", None, None], ["predict_batch", None]])
+def test_a_call_without_a_photo_is_an_error_that_says_so(data, server):
+    event, answer = call(server, *data)
+    assert event == "error"
+    assert re.match(r"The photos?: missing\.", answer["error"])
+
+
+def test_the_generated_page_describes_each_parameter_with_an_example_that_can_be_sent(client):
+    api = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    for endpoint in api.values():
+        assert endpoint["description"]
+        for parameter in endpoint["parameters"]:
+            assert parameter["python_type"]["description"]
+            assert "http" not in json.dumps(parameter["example_input"])
 
 
 @pytest.mark.parametrize("unreadable", UNREADABLE, indirect=True)

@@ -134,6 +134,21 @@ def test_an_uploaded_photo_is_classified_by_itself_and_cleared_with_its_bars(vis
     playwright.expect(visit.page.locator("#heat img")).to_have_count(0, timeout=PATIENCE)
 
 
+def test_a_photo_that_replaces_another_is_classified_once(visit, guesses, tmp_path):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)).save(photo)
+    visit.thumbnails.first.click()
+    visit.wait_for_bars(guesses(EXAMPLES[0]))
+    calls = []
+    visit.page.on("request", lambda request: "/queue/join" in request.url and calls.append(request.url))
+    visit.page.locator("#photo button[aria-label='Remove Image']").click()
+    playwright.expect(visit.bars).to_have_count(0, timeout=PATIENCE)
+    visit.upload(photo)
+    visit.wait_for_bars(guesses(photo))
+    visit.page.wait_for_timeout(1000)
+    assert len(calls) == 2, "one to clear, one to classify"
+
+
 def test_a_file_that_is_no_photo_gets_a_sentence_and_no_bars_and_the_page_goes_on(visit, guesses, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(EXAMPLES[0].read_bytes()[:3000])

@@ -22,9 +22,9 @@ from serving import EXAMPLES, classify, color_model, send_photo, started_app
 from test_photo import mutated_files
 
 from seefood.predictor import Predictor
+from seefood.serving.lifetime import lifetime, sweep
 from seefood.serving.limits import Allowance, BusyError, Desk, client_of
 from seefood.serving.server import create_app
-from seefood.serving.uploads import lifetime, sweep
 
 PHOTO = EXAMPLES[0].read_bytes()
 

@@ -13,8 +13,8 @@ from seefood.errors import PhotoError
 from seefood.names import display_name
 from seefood.photo import check_bytes, read_photo
 from seefood.predictor import Predictor
+from seefood.serving.api import BARS
 from seefood.serving.limits import BusyError, Desk, client_of, drain, refusal
-from seefood.serving.ui import BARS
 from seefood.settings import settings
 
 _SECONDS_TO_SEND = 120  # of 20 MB at 1.5 Mbit/s

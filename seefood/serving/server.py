@@ -20,9 +20,10 @@ from starlette.routing import Route
 from seefood import __version__
 from seefood.predictor import Predictor
 from seefood.serving.classify import Classify
+from seefood.serving.lifetime import sweep_for_ever
 from seefood.serving.limits import Desk, Limits
-from seefood.serving.ui import CSS, THEME, build_page
-from seefood.serving.uploads import sweep_for_ever
+from seefood.serving.look import CSS, THEME
+from seefood.serving.ui import build_page
 from seefood.settings import settings
 
 _SECONDS_TO_FINISH = 10  # what is in flight when the app is told to stop; Docker kills after ten by default

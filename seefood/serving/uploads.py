@@ -1,58 +1,73 @@
-"""How long a photo stays in the temporary folder: a refused one not at all, others as SEEFOOD_UPLOAD_HOURS says.
+"""What a visitor or a program uploaded, and nothing else: from Gradio's description of a file to an upright photo."""
 
-Gradio's `delete_cache` deletes the uploads that it knows of. What a caller began to send and did not finish it does not
-know of, nor what an app left behind that was killed; nor does it remove the folder that each upload has had.
-"""
-
-import re
-import tempfile
-import time
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-import anyio
 import gradio as gr
 from gradio.utils import get_upload_folder
+from gradio_client.utils import traverse
+from PIL import Image
 
-from seefood.settings import settings
-
-_OURS = re.compile(r"[0-9a-f]{64}|tmp[a-z0-9_]{8}")  # folders by their content's hash, and uploads on their way
-
-
-def lifetime() -> tuple[int, int]:
-    """What `delete_cache` takes: how often to look, and the age at which to delete, both in seconds."""
-    age = settings().upload_hours * 3600
-    return max(1, age // 12), age
+from seefood.errors import PhotoError
+from seefood.photo import read_photo
+from seefood.serving.lifetime import forget
+from seefood.serving.limits import Desk
 
 
-def forget(path: str) -> None:
-    """Delete an upload that was refused."""
-    file, uploads = Path(path).resolve(), Path(get_upload_folder()).resolve()
-    if file.is_relative_to(uploads):
-        file.unlink(missing_ok=True)
+class UploadsOnly(gr.Blocks):
+    """Blocks whose events take no file but one that was uploaded.
+
+    Gradio itself would open any path of the server that a request names, once it is mounted in another app, and would
+    fetch any address.
+    """
+
+    desk: Desk  # where its events wait for their turn
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        """Refuse a request that names another file, before Gradio touches it."""
+        for component, value in zip(block_fn.inputs, inputs, strict=False):
+            if isinstance(component, gr.Image | gr.File):
+                for file in value if isinstance(value, list) else [value]:
+                    if file is not None and not isinstance(file, dict):
+                        raise _not_an_upload()
+        traverse(inputs, _check_uploaded, lambda value: isinstance(value, dict))
+        return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+
+    async def call_function(self, *args: Any, **kwargs: Any) -> Any:
+        """Call an event's function when it is its turn, among the callers of /classify."""
+        async with self.desk.turns:
+            return await super().call_function(*args, **kwargs)
 
 
-async def sweep_for_ever(blocks: gr.Blocks) -> None:
-    """Sweep the folder of uploads, now and as often as Gradio does; what the page itself shows stays."""
-    every, age = lifetime()
-    while True:
-        shown = {path for block in blocks.blocks.values() for path in getattr(block, "keep_in_cache", ())}
-        await anyio.to_thread.run_sync(sweep, Path(get_upload_folder()), age, shown)
-        await anyio.sleep(every)
+def name_of(upload: dict[str, Any]) -> str:
+    """What the visitor calls an uploaded file."""
+    return upload.get("orig_name") or "The photo"
 
 
-def sweep(folder: Path, age: float, shown: Iterable[str] = ()) -> None:
-    """Delete what Gradio has put into `folder` more than `age` seconds ago, except for the files in `shown`."""
-    if not folder.is_dir() or folder.samefile(tempfile.gettempdir()):  # which others use, for names like Gradio's
-        return
-    oldest = time.time() - age
-    keep = {Path(path).resolve() for path in shown}
-    for entry in folder.iterdir():
-        if not _OURS.fullmatch(entry.name) or entry.is_symlink():
-            continue
-        files = list(entry.iterdir()) if entry.is_dir() else [entry]
-        for file in files:
-            if file.is_file() and file.resolve() not in keep and file.stat().st_ctime < oldest:
-                file.unlink(missing_ok=True)
-        if entry.is_dir() and not any(entry.iterdir()) and entry.stat().st_mtime < oldest:
-            entry.rmdir()
+def read_upload(upload: dict[str, Any] | None, at_least: int) -> Image.Image:
+    """The uploaded photo, as `seefood.photo.read_photo` gives it; one that is refused is deleted.
+
+    Raises:
+        gr.Error: there is none, or it cannot be read; in a sentence for the visitor.
+    """
+    if upload is None:
+        raise gr.Error(
+            "The photo: missing. Send a file (handle_file in gradio_client), or use /classify.", print_exception=False
+        )
+    try:
+        return read_photo(upload["path"], name=name_of(upload), at_least=at_least)
+    except PhotoError as error:
+        forget(upload["path"])
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def _check_uploaded(upload: dict[str, Any]) -> None:
+    path, uploads = upload.get("path"), Path(get_upload_folder()).resolve()
+    if not isinstance(path, str) or not Path(path).resolve().is_relative_to(uploads):
+        raise _not_an_upload()
+
+
+def _not_an_upload() -> gr.Error:
+    return gr.Error(
+        "The photo: not an upload. Send a file (handle_file in gradio_client), or use /classify.", print_exception=False
+    )
