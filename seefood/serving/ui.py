@@ -1,5 +1,6 @@
 """The page: a photo on the left; what is on it, and where the model looked, on the right."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,13 @@ class Page(Classifier):
 
     def answer(self, photo: Upload) -> Shown:
         """What the page shows of a photo."""
-        if photo is None:
-            return self._shown(sentence="")
         try:
             image = self.read(photo)
         except gr.Error as error:  # what it said of the photo before must not stay
-            return self._shown(sentence=error.message)
+            return self.shown(sentence=error.message)
         prediction = self.predictor.predict(image)
         best = display_name(prediction.top(1)[0][0])
-        return self._shown(
+        return self.shown(
             bars=bars_of(prediction),
             heat=_heat(best, self.paint(image, prediction)),
             sentence=self.sentence(prediction),
@@ -97,9 +96,10 @@ class Page(Classifier):
             f"Your photo stays on this server and is deleted after about {hours}. Nothing else is kept{kept}"
         )
 
-    def _shown(self, *, sentence: str, bars: Any = None, heat: Any = None, asked: bool = False) -> Shown:
+    def shown(self, *, sentence: str = "", bars: Any = None, heat: Any = None, asked: bool = False) -> Shown:
+        """What the components show; without arguments, nothing."""
         heat = heat or gr.update(value=None, label="Where it looked", alt_text=None)
-        shown = [bars, heat, sentence]
+        shown = [bars or {}, heat, sentence]
         return shown if self.feedback is None else [*shown, gr.update(visible=asked), ""]
 
     def _note(self, photo: Upload, keep_photo: bool, dish: str | None) -> list[Any]:
@@ -145,10 +145,14 @@ def build_page(predictor: Predictor, desk: Desk) -> gr.Blocks:
 
         page.examples = [_cached(path, photo) for path in EXAMPLES]
         private = {**on, "api_visibility": "private", "show_progress": "hidden"}
-        # `input` comes once for each photo that a visitor brings or clears, `change` twice when it replaces another.
-        photo.input(page.answer, photo, shown, trigger_mode="always_last", **private)
-        gallery.click(page.show_example, None, [photo, *shown], trigger_mode="always_last", **private)
-        bars.select(page.explain_bar, photo, heat, trigger_mode="always_last", **private)
+        answers = [
+            photo.upload(page.answer, photo, shown, trigger_mode="always_last", **private),
+            gallery.click(page.show_example, None, [photo, *shown], trigger_mode="always_last", **private),
+            bars.select(page.explain_bar, photo, heat, trigger_mode="always_last", **private),
+        ]
+        # In the browser, at once: a new photo comes right behind when it was dropped onto another.
+        nothing = json.dumps(page.shown())
+        photo.clear(None, None, shown, js=f"() => {nothing}", cancels=answers, api_visibility="private", show_progress="hidden")
         add_endpoints(page, **on)
     blocks.desk = desk
     blocks.queue(max_size=settings().queue_length)
