@@ -123,7 +123,7 @@ def _is_healthy(url):
         return False
 
 
-def color_model(path, *, metadata=True, size=8, temperature=0.25):
+def color_model(path, *, labels=COLORS, metadata=True, size=8, temperature=0.25):
     """Write a model whose evidence for its three labels is how red, green and blue a photo is in each of 4 x 4 places.
 
     With `metadata=False` it is an ONNX file that is none of ours.
@@ -154,7 +154,7 @@ def color_model(path, *, metadata=True, size=8, temperature=0.25):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     if metadata:
         facts = Metadata(
-            labels=COLORS,
+            labels=labels,
             image_size=size,
             crop=1.0,
             temperature=temperature,

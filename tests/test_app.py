@@ -18,8 +18,9 @@ from seefood import __version__
 from seefood.errors import PhotoError
 from seefood.names import display_name
 from seefood.photo import read_photo
-from seefood.predictor import Predictor
+from seefood.predictor import Prediction, Predictor
 from seefood.serving.server import create_app
+from seefood.serving.ui import Page
 from seefood.settings import settings
 
 
@@ -208,6 +209,37 @@ def test_a_model_with_three_labels_gives_three_bars(tmp_path):
     assert answer["label"] == "Red curry"
     assert [guess["label"] for guess in answer["confidences"]] == ["Red curry", "Green salad", "Crème brûlée"]
     assert "3 labels" in about
+
+
+UNKNOWN = "I don't see a dish I know. This is what I considered."
+
+
+@pytest.mark.parametrize(
+    ("probability", "sentence"),
+    [
+        ([0.9, 0.05, 0.03, 0.01, 0.01, 0.0], "Looks like **pizza**."),
+        ([0.4, 0.3, 0.2, 0.1, 0.0, 0.0], "Perhaps **pizza**."),
+        ([0.19, 0.18, 0.17, 0.16, 0.15, 0.15], UNKNOWN),
+        ([0.3, 0.1, 0.1, 0.1, 0.0, 0.4], UNKNOWN),
+    ],
+    ids=["sure", "unsure", "nothing likely", "not food"],
+)
+def test_the_page_names_a_dish_only_when_it_is_likely(probability, sentence, tmp_path):
+    labels = ["pizza", "lasagna", "ramen", "sushi", "tacos", "not_food"]
+    page = Page(Predictor(color_model(tmp_path / "color.onnx")), None)  # whose file names no thresholds of its own
+    said = page.sentence(Prediction(labels, np.float32(probability), np.zeros((6, 4, 4), np.float32)))
+    assert said.startswith(sentence)
+
+
+def test_of_a_photo_of_no_food_the_page_says_so_and_shows_what_it_considered(tmp_path, environment):
+    environment(GRADIO_TEMP_DIR=tmp_path)
+    labels = ["not_food", "green_salad", "creme_brulee"]  # what is red is no food
+    page = Page(Predictor(color_model(tmp_path / "color.onnx", labels=labels)), None)
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "photo.png")
+    bars, heat, said = page.answer({"path": str(tmp_path / "photo.png")})
+    assert said == UNKNOWN
+    assert list(bars) == ["Not food", "Green salad", "Crème brûlée"]
+    assert heat["value"] is not None
 
 
 def test_without_a_model_the_app_ends_with_one_sentence(tmp_path, monkeypatch):

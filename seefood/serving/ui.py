@@ -152,7 +152,9 @@ def build_page(predictor: Predictor, desk: Desk) -> gr.Blocks:
         ]
         # In the browser, at once: a new photo comes right behind when it was dropped onto another.
         nothing = json.dumps(page.shown())
-        photo.clear(None, None, shown, js=f"() => {nothing}", cancels=answers, api_visibility="private", show_progress="hidden")
+        photo.clear(
+            None, None, shown, js=f"() => {nothing}", cancels=answers, api_visibility="private", show_progress="hidden"
+        )
         add_endpoints(page, **on)
     blocks.desk = desk
     blocks.queue(max_size=settings().queue_length)
