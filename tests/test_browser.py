@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import mimetypes
 import re
 import shutil
 from itertools import pairwise
@@ -32,9 +33,9 @@ PATIENCE = 30_000  # milliseconds
 DESKTOP = {"viewport": {"width": 1366, "height": 768}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DROP = """
-({name, content}) => {
+({name, type, content}) => {
     const files = new DataTransfer();
-    files.items.add(new File([Uint8Array.from(atob(content), byte => byte.charCodeAt(0))], name));
+    files.items.add(new File([Uint8Array.from(atob(content), byte => byte.charCodeAt(0))], name, {type}));
     const event = {bubbles: true, cancelable: true, dataTransfer: files};
     const photo = document.querySelector('#photo .upload-container');
     for (const kind of ['dragover', 'drop']) photo.dispatchEvent(new DragEvent(kind, event));
@@ -73,7 +74,9 @@ class Visit:
 
     def drop(self, path):
         """Drop a file onto the photo, whether there is one or not."""
-        self.page.evaluate(DROP, {"name": path.name, "content": base64.b64encode(path.read_bytes()).decode()})
+        kind, _ = mimetypes.guess_type(path)
+        content = base64.b64encode(path.read_bytes()).decode()
+        self.page.evaluate(DROP, {"name": path.name, "type": kind, "content": content})
 
     def clear(self):
         self.page.locator("#photo button[aria-label='Remove Image']").click()
