@@ -247,6 +247,28 @@ def test_on_a_phone_all_is_in_one_column_and_nothing_is_wider_than_the_screen(br
     visit.page.close()
 
 
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_of_level_a_or_aa_that_is_ours_to_mend(scheme, screen, browser, asking, guesses):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+    visit = Visit(browser, asking[0].url, color_scheme=scheme, **screen)
+    empty = axe.run(visit.page, options=rules).response
+    visit.thumbnails.first.click()
+    visit.wait_for_bars(guesses(EXAMPLES[0]))
+    playwright.expect(visit.page.get_by_text("Is this right?")).to_be_visible(timeout=PATIENCE)
+    full = axe.run(visit.page, options=rules).response
+    visit.page.close()
+    assert len(full["passes"]) >= 10
+    found = [
+        (violation["id"], node["html"])
+        for violation in empty["violations"] + full["violations"]
+        for node in violation["nodes"]
+        if 'aria-label="Empty value"' not in node["html"]  # Gradio's own, in a place where nothing is to be read
+    ]
+    assert found == []
+
+
 def test_the_page_speaks_to_its_own_server_alone_and_without_an_error(visit, server, guesses):
     visit.thumbnails.first.click()
     visit.wait_for_bars(guesses(EXAMPLES[0]))
@@ -307,6 +329,7 @@ def test_no_is_kept_with_the_dish_that_it_is_and_with_the_photo_when_the_visitor
     visit.page.get_by_role("button", name="Send").click()
     playwright.expect(visit.page.get_by_text("Choose what it is first.")).to_be_visible(timeout=PATIENCE)
     assert answers(folder) == before
+    assert max(visit.size()) <= 0
     visit.page.get_by_role("combobox", name="No, it is").click()
     visit.page.get_by_role("option", name="Apple pie").click()
     visit.page.get_by_role("checkbox", name="Keep my photo").check()

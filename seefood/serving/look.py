@@ -68,7 +68,8 @@ button:focus-visible, a:focus-visible, input:focus-visible {
 #feedback .answer { align-items: center; flex-wrap: nowrap; }
 #feedback p { margin: 0; white-space: nowrap; }
 #feedback .answer .block { overflow: visible !important; }
-#feedback .answer .block:first-of-type { flex: 1 0 auto; width: auto; }
+#feedback .answer .block { flex-grow: 1; }
+#feedback .answer .block:first-of-type { flex: 0 0 auto; width: auto; }
 #feedback > .block { padding: 4px 8px; background: none; border-width: 0 !important; box-shadow: none; }
 #thanks p { margin: 0; }
 #feedback button { flex-grow: 0; white-space: nowrap; }

@@ -65,7 +65,7 @@ class Page(Classifier):
     def correct(self, photo: Upload, keep_photo: bool, dish: str | None) -> list[Any]:
         """Note which dish it is instead."""
         if dish not in [*self.predictor.labels, NOTHING_ELSE]:
-            raise gr.Error("Choose what it is first.", print_exception=False)
+            return [gr.update(), "Choose what it is first."]
         return self._note(photo, keep_photo, dish)
 
     def sentence(self, prediction: Prediction) -> str:
