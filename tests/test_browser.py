@@ -335,6 +335,10 @@ def test_no_is_kept_with_the_dish_that_it_is_and_with_the_photo_when_the_visitor
     visit.page.get_by_role("checkbox", name="Keep my photo").check()
     visit.page.get_by_role("button", name="Send").click()
     playwright.expect(visit.page.get_by_text("Thank you, noted with the photo.")).to_be_visible(timeout=PATIENCE)
+    visit.thumbnails.first.click()
+    visit.wait_for_bars(guesses(EXAMPLES[0]))
+    playwright.expect(visit.page.get_by_role("checkbox", name="Keep my photo")).not_to_be_checked()  # of this one
+    playwright.expect(visit.page.get_by_role("combobox", name="No, it is")).to_have_value("No, it is …")
     visit.page.close()
     (answer,) = answers(folder)[len(before) :]
     assert (answer["right"], answer["dish"], answer["photo_kept"]) == (False, "apple_pie", True)

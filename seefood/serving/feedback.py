@@ -152,7 +152,6 @@ def open_feedback(place: str) -> Feedback | None:
 
 def _jpeg(photo: Image.Image) -> bytes:
     content = io.BytesIO()
-    Image.fromarray(np.asarray(photo)).save(
-        content, "JPEG", quality=95
-    )  # a new image, so that no EXIF block comes with it
+    bare = Image.fromarray(np.asarray(photo))  # without an EXIF block
+    bare.save(content, "JPEG", quality=95)
     return content.getvalue()

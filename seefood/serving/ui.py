@@ -23,7 +23,7 @@ THRESHOLDS = {"sure": 0.5, "unsure": 0.2}  # of a model file that has none of it
 NOTHING_ELSE = "something else"  # the choice beside the model's labels
 
 Upload = dict[str, Any] | None  # a photo as Gradio describes one
-Shown = list[Any]  # values of the components that show an answer: bars, heat map, sentence, feedback, its thanks
+Shown = list[Any]  # values of the components that show an answer: bars, heat map, sentence, and those of feedback
 
 
 class Page(Classifier):
@@ -100,7 +100,8 @@ class Page(Classifier):
         """What the components show; without arguments, nothing."""
         heat = heat or gr.update(value=None, label="Where it looked", alt_text=None)
         shown = [bars or {}, heat, sentence]
-        return shown if self.feedback is None else [*shown, gr.update(visible=asked), ""]
+        # Of each photo the visitor is asked anew, also whether it may be kept.
+        return shown if self.feedback is None else [*shown, gr.update(visible=asked), "", "", False]
 
     def _note(self, photo: Upload, keep_photo: bool, dish: str | None) -> list[Any]:
         assert self.feedback is not None, "the controls are not on the page without a store"  # noqa: S101
@@ -162,7 +163,7 @@ def build_page(predictor: Predictor, desk: Desk) -> gr.Blocks:
 
 
 def _feedback_controls(page: Page, photo: gr.Image, on: dict[str, Any]) -> list[gr.blocks.Block]:
-    """ "Is this right?": the controls, which are hidden until there is an answer, and the place of the thanks."""
+    """ "Is this right?": the controls, hidden until there is an answer, the place of the thanks, and the two inputs."""
     dishes = sorted((display_name(label), label) for label in page.predictor.labels)
     with gr.Column(visible=False, elem_id="feedback") as controls:
         with gr.Row(elem_classes="answer"):
@@ -183,7 +184,7 @@ def _feedback_controls(page: Page, photo: gr.Image, on: dict[str, Any]) -> list[
     private = {**on, "api_visibility": "private", "show_progress": "hidden"}
     yes.click(page.confirm, [photo, keep], [controls, thanks], **private)
     no.click(page.correct, [photo, keep, dish], [controls, thanks], **private)
-    return [controls, thanks]
+    return [controls, thanks, dish, keep]
 
 
 def _heat(label: str, picture: Any) -> Any:
