@@ -93,12 +93,9 @@ class Visit:
 
     def wait_for_bars(self, expected):
         """Wait until the page shows these bars, as (label, percentage), and the heat map."""
-        first, percentage = expected[0]
-        best = self.bars.first.filter(has_text=re.compile(rf"^\s*{re.escape(first)}\s*{percentage}%"))
-        best.wait_for()
+        texts = [re.compile(rf"^\s*{re.escape(label)}\s+{percentage}%\s*$") for label, percentage in expected]
+        playwright.expect(self.bars).to_have_text(texts, use_inner_text=True, timeout=PATIENCE)
         self.page.locator("#heat img").wait_for()
-        shown = [re.fullmatch(r"\s*(.+?)\s+(\d+)%\s*", text).groups() for text in self.bars.all_inner_texts()]
-        assert [(label, int(percentage)) for label, percentage in shown] == expected
 
     def heat_map(self, other_than=None):
         """The address of the heat map, once it is another than the one given."""
