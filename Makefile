@@ -8,7 +8,7 @@ CKPT ?= runs/default/checkpoints/best.ckpt
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 
 .DEFAULT_GOAL := help
-.PHONY: help run model test lint style train export bench-training model-version lock clean
+.PHONY: help run model test bench lint style train export bench-training model-version lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,9 @@ model: models/seefood.onnx  ## pull the model file that models.dvc names, unless
 
 test: $(DEVELOPMENT) model  ## run the whole test suite
 	.venv/bin/python -m pytest
+
+bench: $(DEVELOPMENT) model  ## measure speed, start and memory, beside a plain gr.Interface and FastAPI endpoint
+	for part in photo classify start api soak; do echo; echo "$$part"; .venv/bin/python benchmarks/$$part.py || exit; done
 
 lint: $(DEVELOPMENT)  ## check format, style and types
 	.venv/bin/ruff format --check . && .venv/bin/ruff check .

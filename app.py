@@ -8,24 +8,13 @@ Every setting is an environment variable; seefood/settings.py lists them.
 
 import sys
 
-import uvicorn
-
 from seefood.errors import SeeFoodError
 from seefood.predictor import Predictor
-from seefood.serving.server import create_app
-from seefood.settings import settings
+from seefood.serving.server import create_app, serve
 
 
 def main() -> None:
-    uvicorn.run(
-        create_app(Predictor()),
-        host=settings().host,
-        port=settings().port,
-        access_log=False,
-        proxy_headers=True,
-        forwarded_allow_ips=settings().forwarded_allow_ips,
-        timeout_graceful_shutdown=5,  # pages keep a connection open, and would hold up a SIGTERM for ever
-    )
+    serve(create_app(Predictor()))
 
 
 if __name__ == "__main__":

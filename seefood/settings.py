@@ -22,9 +22,17 @@ class Settings(BaseSettings):
     max_bytes: PositiveInt = Field(20_000_000, description="largest photo accepted, in bytes")
     max_pixels: PositiveInt = Field(50_000_000, description="largest photo accepted, in pixels after decoding")
     threads: NonNegativeInt = Field(0, description="threads of ONNX Runtime; 0 leaves the choice to it")
-    concurrency: PositiveInt = Field(2, description="photos classified at the same time")
-    queue_length: PositiveInt = Field(64, description="requests that may wait before new ones are turned away")
+    concurrency: PositiveInt = Field(
+        2, description="photos classified at the same time, by page, API and /classify together"
+    )
+    queue_length: PositiveInt = Field(
+        64, description="requests to page and API, and as many to /classify, that wait before new ones are turned away"
+    )
+    rate_limit: NonNegativeInt = Field(1200, description="requests a minute from one address; 0 for no limit")
     upload_hours: PositiveInt = Field(1, description="hours an uploaded photo stays in the temporary folder")
+    feedback: str = Field(
+        "", description="where answers to 'Is this right?' are kept: a folder or s3://bucket/prefix; empty asks nobody"
+    )
 
     host: str = Field(
         "127.0.0.1",

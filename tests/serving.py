@@ -1,11 +1,14 @@
 """What the tests of the serving side share: app.py as a process, and a model that is small enough to understand."""
 
+import http.client
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,12 +33,20 @@ class Server:
         model: the model file that it serves.
         output: file of what it prints.
         outside_calls: file with a line for each attempt to reach another host.
+        process: the app itself.
     """
 
     url: str
     model: Path
     output: Path
     outside_calls: Path
+    process: subprocess.Popen[bytes]
+
+    def accepts(self):
+        """Whether it takes connections."""
+        host, port = self.url.removeprefix("http://").split(":")
+        with socket.socket() as caller:
+            return caller.connect_ex((host, int(port))) == 0
 
 
 @contextmanager
@@ -44,7 +55,7 @@ def started_app(model, folder, **variables):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = Server(f"http://127.0.0.1:{port}", Path(model), folder / "output.txt", folder / "outside_calls.txt")
+    output_file, outside_calls = folder / "output.txt", folder / "outside_calls.txt"
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "HF_"))},
         "SEEFOOD_MODEL": str(model),
@@ -52,9 +63,10 @@ def started_app(model, folder, **variables):
         "GRADIO_TEMP_DIR": str(folder / "uploads"),
         **variables,
     }
-    command = [sys.executable, ROOT / "tests/guarded_app.py", server.outside_calls, ROOT / "app.py"]
-    with server.output.open("w") as output:
+    command = [sys.executable, ROOT / "tests/guarded_app.py", outside_calls, ROOT / "app.py"]
+    with output_file.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    server = Server(f"http://127.0.0.1:{port}", Path(model), output_file, outside_calls, process)
     try:
         deadline = time.monotonic() + 120
         while not _is_healthy(server.url):
@@ -68,6 +80,41 @@ def started_app(model, folder, **variables):
         process.wait()
 
 
+class SentPhoto(http.client.HTTPConnection):
+    """A photo on its way to /classify, of which `rest` is still to be sent; `getresponse()` waits for the answer.
+
+    Where many callers share two cores with the app, httpx takes more of them than the app does.
+    """
+
+    rest = b""
+
+    def send_rest(self):
+        self.send(self.rest)
+
+
+def send_photo(url, content, *, name="photo.jpg", pause_after=None, **headers):
+    """Send a photo, or its first `pause_after` bytes, over a connection of its own, which is returned."""
+    head = f'--photo\r\nContent-Disposition: form-data; name="photo"; filename="{name}"\r\n\r\n'.encode()
+    body = head + content + b"\r\n--photo--\r\n"
+    end = len(body) if pause_after is None else len(head) + pause_after
+    connection = SentPhoto(urllib.parse.urlsplit(url).netloc, timeout=120)
+    connection.rest = body[end:]
+    headers = {key.replace("_", "-"): value for key, value in headers.items()}
+    headers["Content-Type"] = "multipart/form-data; boundary=photo"
+    headers["Content-Length"] = str(len(body))
+    connection.request("POST", "/classify", body[:end], headers)
+    return connection
+
+
+def classify(url, content, **options):
+    """Status, headers and value of the answer to a photo."""
+    connection = send_photo(url, content, **options)
+    response = connection.getresponse()
+    answer = response.status, response.headers, json.loads(response.read())
+    connection.close()
+    return answer
+
+
 def _is_healthy(url):
     try:
         with urllib.request.urlopen(f"{url}/healthz", timeout=10) as response:  # noqa: S310  (our own server)
@@ -76,7 +123,7 @@ def _is_healthy(url):
         return False
 
 
-def color_model(path, *, metadata=True, size=8, temperature=0.25):
+def color_model(path, *, labels=COLORS, metadata=True, size=8, temperature=0.25):
     """Write a model whose evidence for its three labels is how red, green and blue a photo is in each of 4 x 4 places.
 
     With `metadata=False` it is an ONNX file that is none of ours.
@@ -107,7 +154,7 @@ def color_model(path, *, metadata=True, size=8, temperature=0.25):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     if metadata:
         facts = Metadata(
-            labels=COLORS,
+            labels=labels,
             image_size=size,
             crop=1.0,
             temperature=temperature,

@@ -18,8 +18,9 @@ from seefood import __version__
 from seefood.errors import PhotoError
 from seefood.names import display_name
 from seefood.photo import read_photo
-from seefood.predictor import Predictor
+from seefood.predictor import Prediction, Predictor
 from seefood.serving.server import create_app
+from seefood.serving.ui import Page
 from seefood.settings import settings
 
 
@@ -37,11 +38,10 @@ def unreadable(request, tmp_path):
     """A file that is no photo or none we take, of the name that says why."""
     path = tmp_path / request.param
     half = EXAMPLES[0].read_bytes()[:10_000]
-    heavy = half + bytes(settings().max_bytes * 3 // 2)
     if path.name == "huge.png":
         Image.new("1", (10_000, settings().max_pixels // 10_000 + 100)).save(path)
     else:
-        path.write_bytes({"note.txt": b"no photo", "empty.jpg": b"", "half.jpg": half, "heavy.jpg": heavy}[path.name])
+        path.write_bytes({"note.txt": b"no photo", "empty.jpg": b"", "half.jpg": half}[path.name])
     return path
 
 
@@ -72,9 +72,9 @@ def test_healthz_says_which_model_answers(server, predictor):
     assert response.json() == {"status": "ok", "model": predictor.digest, "version": __version__}
 
 
-def test_the_api_is_predict_and_explain(client):
+def test_the_api_is_predict_explain_and_predict_batch(client):
     api = client.view_api(return_format="dict", print_info=False)
-    assert set(api["named_endpoints"]) == {"/predict", "/explain"}
+    assert set(api["named_endpoints"]) == {"/predict", "/explain", "/predict_batch"}
     assert not api["unnamed_endpoints"]
 
 
@@ -108,7 +108,46 @@ def test_explain_refuses_a_label_that_the_model_does_not_know(client):
         client.predict(handle_file(EXAMPLES[0]), "Stone soup", api_name="/explain")
 
 
-@pytest.mark.parametrize("unreadable", [*UNREADABLE, "heavy.jpg"], indirect=True)
+def test_predict_batch_gives_a_row_for_each_file_and_a_bad_one_spoils_only_its_own(client, predictor, tmp_path):
+    bad = tmp_path / "note.txt"
+    bad.write_bytes(b"no photo")
+    table = client.predict([handle_file(path) for path in (EXAMPLES[0], bad, EXAMPLES[1])], api_name="/predict_batch")
+    assert table["headers"] == ["file", "label", "confidence", "second label", "second confidence", "error"]
+    first, spoilt, last = table["data"]
+    assert spoilt == ["note.txt", None, None, None, None, sentence(bad)]
+    for path, row in ((EXAMPLES[0], first), (EXAMPLES[1], last)):
+        (label, confidence), (second, its) = predictor.predict(path).top(2)
+        assert row[:2] == [path.name, display_name(label)]
+        assert row[3] == display_name(second)
+        assert [row[2], row[4]] == pytest.approx([confidence, its], rel=1e-4)
+        assert row[5] is None
+
+
+def test_predict_batch_takes_64_files_and_refuses_65_in_a_sentence(client, tmp_path):
+    small = tmp_path / "small.png"
+    Image.new("RGB", (8, 8)).save(small)
+    assert len(client.predict([handle_file(small)] * 64, api_name="/predict_batch")["data"]) == 64
+    with pytest.raises(AppError, match=r"65 photos are over the limit of 64\. Send them in several calls\."):
+        client.predict([handle_file(small)] * 65, api_name="/predict_batch")
+
+
+@pytest.mark.parametrize("data", [["predict", None], ["explain", None, None], ["predict_batch", None]])
+def test_a_call_without_a_photo_is_an_error_that_says_so(data, server):
+    event, answer = call(server, *data)
+    assert event == "error"
+    assert re.match(r"The photos?: missing\.", answer["error"])
+
+
+def test_the_generated_page_describes_each_parameter_with_an_example_that_can_be_sent(client):
+    api = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    for endpoint in api.values():
+        assert endpoint["description"]
+        for parameter in endpoint["parameters"]:
+            assert parameter["python_type"]["description"]
+            assert "http" not in json.dumps(parameter["example_input"])
+
+
+@pytest.mark.parametrize("unreadable", UNREADABLE, indirect=True)
 def test_classify_refuses_a_photo_that_cannot_be_read_and_says_why(unreadable, server):
     response = classify(server, unreadable)
     assert response.status_code == 422
@@ -170,6 +209,37 @@ def test_a_model_with_three_labels_gives_three_bars(tmp_path):
     assert answer["label"] == "Red curry"
     assert [guess["label"] for guess in answer["confidences"]] == ["Red curry", "Green salad", "Crème brûlée"]
     assert "3 labels" in about
+
+
+UNKNOWN = "I don't see a dish I know. This is what I considered."
+
+
+@pytest.mark.parametrize(
+    ("probability", "sentence"),
+    [
+        ([0.9, 0.05, 0.03, 0.01, 0.01, 0.0], "Looks like **pizza**."),
+        ([0.4, 0.3, 0.2, 0.1, 0.0, 0.0], "Perhaps **pizza**."),
+        ([0.19, 0.18, 0.17, 0.16, 0.15, 0.15], UNKNOWN),
+        ([0.3, 0.1, 0.1, 0.1, 0.0, 0.4], UNKNOWN),
+    ],
+    ids=["sure", "unsure", "nothing likely", "not food"],
+)
+def test_the_page_names_a_dish_only_when_it_is_likely(probability, sentence, tmp_path):
+    labels = ["pizza", "lasagna", "ramen", "sushi", "tacos", "not_food"]
+    page = Page(Predictor(color_model(tmp_path / "color.onnx")), None)  # whose file names no thresholds of its own
+    said = page.sentence(Prediction(labels, np.float32(probability), np.zeros((6, 4, 4), np.float32)))
+    assert said.startswith(sentence)
+
+
+def test_of_a_photo_of_no_food_the_page_says_so_and_shows_what_it_considered(tmp_path, environment):
+    environment(GRADIO_TEMP_DIR=tmp_path)
+    labels = ["not_food", "green_salad", "creme_brulee"]  # what is red is no food
+    page = Page(Predictor(color_model(tmp_path / "color.onnx", labels=labels)), None)
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "photo.png")
+    bars, heat, said = page.answer({"path": str(tmp_path / "photo.png")})
+    assert said == UNKNOWN
+    assert list(bars) == ["Not food", "Green salad", "Crème brûlée"]
+    assert heat["value"] is not None
 
 
 def test_without_a_model_the_app_ends_with_one_sentence(tmp_path, monkeypatch):

@@ -1,49 +1,92 @@
 """The web server: FastAPI around the Gradio page, for what Gradio has no route of its own for."""
 
-from typing import Annotated
+import asyncio
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import anyio
 import gradio as gr
-from fastapi import FastAPI, File, Request, UploadFile
-from fastapi.responses import JSONResponse, Response
+import uvicorn
+from fastapi import FastAPI
 from PIL import Image
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from seefood import __version__
-from seefood.errors import PhotoError
-from seefood.names import display_name
-from seefood.photo import check_bytes, read_photo
 from seefood.predictor import Predictor
-from seefood.serving.ui import BARS, CSS, THEME, build_page
+from seefood.serving.classify import Classify
+from seefood.serving.lifetime import sweep_for_ever
+from seefood.serving.limits import Desk, Limits
+from seefood.serving.look import CSS, THEME
+from seefood.serving.ui import build_page
 from seefood.settings import settings
+
+_SECONDS_TO_FINISH = 10  # what is in flight when the app is told to stop; Docker kills after ten by default
+
+
+class Health:
+    """GET /healthz: 200 and which model answers, or 503 when it does not.
+
+    It has a thread of its own, and does not wait in the queue; asked more often than once a second it repeats itself.
+    """
+
+    def __init__(self, predictor: Predictor):
+        self._predictor = predictor
+        self._thread = anyio.CapacityLimiter(1)
+        self._error = ""
+        self._checked = -1.0
+
+    async def __call__(self, _: Request) -> Response:
+        await anyio.to_thread.run_sync(self._check, limiter=self._thread)
+        if self._error:
+            return JSONResponse({"status": "broken", "error": self._error}, status_code=503)
+        return JSONResponse({"status": "ok", "model": self._predictor.digest, "version": __version__})
+
+    def _check(self) -> None:
+        if time.monotonic() - self._checked < 1:
+            return
+        try:
+            self._predictor.predict(Image.new("RGB", (8, 8)))
+            self._error = ""
+        except Exception as error:  # whatever keeps it from answering, the load balancer must know
+            self._error = type(error).__name__
+        self._checked = time.monotonic()
 
 
 def create_app(predictor: Predictor) -> FastAPI:
-    """The ASGI application: the page and its API at /, and beside them /classify and /healthz."""
-    app = FastAPI(title="SeeFood102", version=__version__, openapi_url=None)
+    """The ASGI application: the page and its API at /, and beside them /classify and /healthz.
 
-    @app.exception_handler(PhotoError)
-    def refuse(_: Request, error: PhotoError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, status_code=422)
+    `app.state.page` is the Gradio app.
+    """
+    desk = Desk(concurrency=settings().concurrency, queue_length=settings().queue_length)
+    page = build_page(predictor, desk)
 
-    @app.get("/healthz")
-    def healthz() -> Response:
-        try:
-            predictor.predict(Image.new("RGB", (8, 8)))
-        except Exception as error:  # whatever keeps it from answering, the load balancer must know
-            return JSONResponse({"status": "broken", "error": type(error).__name__}, status_code=503)
-        return JSONResponse({"status": "ok", "model": predictor.digest, "version": __version__})
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(sweep_for_ever(page))
+        yield
+        sweeping.cancel()
 
-    @app.post("/classify")
-    def classify(photo: Annotated[UploadFile, File()]) -> JSONResponse:
-        name = photo.filename or "the photo"
-        check_bytes(photo.size or 0, name)
-        image = read_photo(photo.file.read(), name=name, at_least=predictor.short_side)
-        best = predictor.predict(image).top(BARS)
-        confidences = [{"label": display_name(label), "confidence": probability} for label, probability in best]
-        return JSONResponse({"label": confidences[0]["label"], "confidences": confidences})
-
+    app = FastAPI(
+        title="SeeFood102",
+        version=__version__,
+        openapi_url=None,
+        lifespan=lifespan,
+        routes=[
+            Route("/classify", Classify(predictor, desk), methods=["POST"]),
+            Route("/healthz", Health(predictor).__call__),
+        ],
+    )
+    app.add_middleware(Limits)
+    app.state.page = page
     return gr.mount_gradio_app(
         app,
-        build_page(predictor),
+        page,
         path="/",
         server_name=settings().host,
         server_port=settings().port,
@@ -55,3 +98,32 @@ def create_app(predictor: Predictor) -> FastAPI:
         theme=THEME,
         css=CSS,
     )
+
+
+class Server(uvicorn.Server):
+    """On SIGTERM: takes no more connections, gives what is in flight ten seconds, and is done."""
+
+    def __init__(self, config: uvicorn.Config, page: gr.Blocks):
+        super().__init__(config)
+        self._page = page
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let go of the open pages first: each holds a connection, which would take the ten seconds."""
+        self._page.app.stop_event.set()
+        await super().shutdown(sockets)
+
+
+def serve(app: FastAPI) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    config = uvicorn.Config(
+        app,
+        host=settings().host,
+        port=settings().port,
+        access_log=False,
+        proxy_headers=True,
+        forwarded_allow_ips=settings().forwarded_allow_ips,
+        timeout_graceful_shutdown=_SECONDS_TO_FINISH,
+    )
+    # uvicorn raises the signal again when it is done, and it would end us as if we had not answered it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    Server(config, app.state.page).run()

@@ -1,175 +1,196 @@
-"""The page, and the API that Gradio makes of it."""
+"""The page: a photo on the left; what is on it, and where the model looked, on the right."""
 
-import os
+import json
 from pathlib import Path
 from typing import Any
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported: it calls out on import otherwise
-os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-
 import gradio as gr
-from gradio.utils import get_upload_folder
-from gradio_client.utils import traverse
-from PIL import Image
+from gradio.data_classes import ImageData
+from gradio.processing_utils import move_files_to_cache
 
-from seefood.errors import PhotoError
-from seefood.heatmap import heat_map
 from seefood.names import NOT_FOOD, display_name
-from seefood.photo import read_photo
 from seefood.predictor import Prediction, Predictor
+from seefood.serving.api import BARS, Classifier, add_endpoints, bars_of
+from seefood.serving.examples import example_gallery
+from seefood.serving.feedback import Feedback, open_feedback
+from seefood.serving.lifetime import lifetime
+from seefood.serving.limits import Desk
+from seefood.serving.uploads import UploadsOnly
 from seefood.settings import settings
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-BARS = 5
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
 THRESHOLDS = {"sure": 0.5, "unsure": 0.2}  # of a model file that has none of its own
+NOTHING_ELSE = "something else"  # the choice beside the model's labels
 
-THEME = gr.themes.Soft(
-    primary_hue="orange", secondary_hue="amber", font=["system-ui", "sans-serif"], font_mono=["monospace"]
-)
-CSS = """
-.gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
-#title h1 { margin: 0.2rem 0 0; } #title p { margin: 0; }
-#verdict { min-height: 1.6rem; }
-#about { opacity: 0.75; font-size: 0.85rem; }
-"""
+Upload = dict[str, Any] | None  # a photo as Gradio describes one
+Shown = list[Any]  # values of the components that show an answer: bars, heat map, sentence, and those of feedback
 
 
-class UploadsOnly(gr.Blocks):
-    """Blocks whose events take no file but one that was uploaded.
+class Page(Classifier):
+    """What the page's events do."""
 
-    Gradio itself would open any path of the server that a request names, once it is mounted in another app, and would
-    fetch any address.
-    """
+    def __init__(self, predictor: Predictor, feedback: Feedback | None):
+        super().__init__(predictor)
+        self.feedback = feedback
+        self.examples: list[dict[str, Any]] = []
 
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """Refuse a request that names another file, before Gradio touches it."""
-        for component, value in zip(block_fn.inputs, inputs, strict=False):
-            if isinstance(component, gr.Image) and isinstance(value, str):
-                raise _not_an_upload()
-        traverse(inputs, _check_uploaded, lambda value: isinstance(value, dict))
-        return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
-
-
-class Page:
-    """What the page's events and the API's endpoints do."""
-
-    def __init__(self, predictor: Predictor):
-        self.predictor = predictor
-        self.label_of = {display_name(label): label for label in predictor.labels}
-
-    def predict(self, photo: dict[str, Any] | None) -> dict[str, float] | None:
-        """Which dish is on the photo? Returns the five most probable labels, best first, with their probabilities."""
-        if photo is None:
-            return None
-        return self._bars(self.predictor.predict(self._read(photo)))
-
-    def explain(self, photo: dict[str, Any] | None, label: str | None = None) -> Image.Image | None:
-        """Where did the model look? Returns the photo with the heat map of a label (default: the most probable one)."""
-        if photo is None:
-            return None
-        image = self._read(photo)
-        prediction = self.predictor.predict(image)
-        return self._heat_map(image, prediction, label)
-
-    def answer(self, photo: dict[str, Any] | None) -> tuple[dict[str, float] | None, Image.Image | None, str]:
-        """What the page shows of a photo: the bars, the heat map, and a sentence."""
-        if photo is None:
-            return None, None, ""
+    def answer(self, photo: Upload) -> Shown:
+        """What the page shows of a photo."""
         try:
-            image = self._read(photo)
+            image = self.read(photo)
         except gr.Error as error:  # what it said of the photo before must not stay
-            return None, None, error.message
+            return self.shown(sentence=error.message)
         prediction = self.predictor.predict(image)
-        return self._bars(prediction), self._heat_map(image, prediction), self._sentence(prediction)
+        best = display_name(prediction.top(1)[0][0])
+        return self.shown(
+            bars=bars_of(prediction),
+            heat=_heat(best, self.paint(image, prediction)),
+            sentence=self.sentence(prediction),
+            asked=self.feedback is not None,
+        )
 
-    def explain_bar(self, photo: dict[str, Any] | None, bar: gr.SelectData) -> Image.Image | None:
+    def show_example(self, click: gr.EventData) -> list[Any]:
+        """The example photo that was clicked, and what the page shows of it."""
+        photo = self.examples[click.index]
+        return [gr.update(value=photo["path"]), *self.answer(photo)]
+
+    def explain_bar(self, photo: Upload, bar: gr.SelectData) -> Any:
         """The heat map of the bar that was clicked."""
-        return self.explain(photo, bar.value)
+        return gr.update() if photo is None else _heat(bar.value, self.explain(photo, bar.value))
 
-    def about(self) -> str:
-        """The footer: which model answers here."""
-        facts = self.predictor.metadata
-        part, measured = list(facts.metrics.items())[-1] if facts.metrics else ("", {})
-        accuracy = (
-            f" · top-1 {measured['top1']:.1%} on {measured['photos']:,} {part} photos" if "top1" in measured else ""
-        )
-        return (
-            f"Model `{facts.architecture}` at {facts.image_size} px · {len(facts.labels)} labels{accuracy} · "
-            f"{facts.created} · `{self.predictor.digest}`"
-        )
+    def confirm(self, photo: Upload, keep_photo: bool) -> list[Any]:
+        """Note that the best guess is right."""
+        return self._note(photo, keep_photo, None)
 
-    def _read(self, photo: dict[str, Any]) -> Image.Image:
-        try:
-            name = photo.get("orig_name") or "The photo"
-            return read_photo(photo["path"], name=name, at_least=self.predictor.short_side)
-        except PhotoError as error:
-            raise gr.Error(str(error), print_exception=False) from None
+    def correct(self, photo: Upload, keep_photo: bool, dish: str | None) -> list[Any]:
+        """Note which dish it is instead."""
+        if dish not in [*self.predictor.labels, NOTHING_ELSE]:
+            return [gr.update(), "Choose what it is first."]
+        return self._note(photo, keep_photo, dish)
 
-    def _bars(self, prediction: Prediction) -> dict[str, float]:
-        return {display_name(label): probability for label, probability in prediction.top(BARS)}
-
-    def _heat_map(self, image: Image.Image, prediction: Prediction, label: str | None = None) -> Image.Image:
-        name = self.label_of.get(label, label) if label else prediction.top(1)[0][0]
-        if name not in prediction.labels:
-            raise gr.Error(f"{label!r} is no label of this model. Use one of /predict's.", print_exception=False)
-        return heat_map(image, prediction, name, crop=self.predictor.metadata.crop)
-
-    def _sentence(self, prediction: Prediction) -> str:
+    def sentence(self, prediction: Prediction) -> str:
+        """What the page says of a photo."""
         label, probability = prediction.top(1)[0]
         thresholds = THRESHOLDS | self.predictor.metadata.thresholds
         if label == NOT_FOOD or probability < thresholds["unsure"]:
             return "I don't see a dish I know. This is what I considered."
         opening = "Looks like" if probability >= thresholds["sure"] else "Perhaps"
-        return f"{opening} **{display_name(label).lower()}**. Click another bar to see where that one was seen."
+        return f"{opening} **{display_name(label).lower()}**. Click a bar to see where it was seen."
+
+    def about(self) -> str:
+        """The footer: which model answers here, and what is kept."""
+        facts = self.predictor.metadata
+        part, measured = list(facts.metrics.items())[-1] if facts.metrics else ("", {})
+        accuracy = (
+            f" · top-1 {measured['top1']:.1%} on {measured['photos']:,} {part} photos" if "top1" in measured else ""
+        )
+        hours = "an hour" if settings().upload_hours == 1 else f"{settings().upload_hours} hours"
+        kept = (
+            "."
+            if self.feedback is None
+            else ", unless you say whether it was right: that, and the photo if you tick so."
+        )
+        return (
+            f"Model `{facts.architecture}` at {facts.image_size} px · {len(facts.labels)} labels{accuracy} · "
+            f"{facts.created} · `{self.predictor.digest}`\n\n"
+            f"Your photo stays on this server and is deleted after about {hours}. Nothing else is kept{kept}"
+        )
+
+    def shown(self, *, sentence: str = "", bars: Any = None, heat: Any = None, asked: bool = False) -> Shown:
+        """What the components show; without arguments, nothing."""
+        heat = heat or gr.update(value=None, label="Where it looked", alt_text=None)
+        shown = [bars or {}, heat, sentence]
+        # Of each photo the visitor is asked anew, also whether it may be kept.
+        return shown if self.feedback is None else [*shown, gr.update(visible=asked), "", "", False]
+
+    def _note(self, photo: Upload, keep_photo: bool, dish: str | None) -> list[Any]:
+        assert self.feedback is not None, "the controls are not on the page without a store"  # noqa: S101
+        image = self.read(photo)
+        self.feedback.note(
+            self.predictor.predict(image),
+            model=self.predictor.digest,
+            file=Path(photo["path"]) if photo else Path(),
+            dish=dish,
+            photo=image if keep_photo else None,
+        )
+        return [gr.update(visible=False), "Thank you, noted." if not keep_photo else "Thank you, noted with the photo."]
 
 
-def build_page(predictor: Predictor) -> gr.Blocks:
-    """The Gradio app. Its endpoints `/predict` and `/explain` are stable; the page's own are private.
-
-    The events skip Gradio's pre-processing, so that the bytes of an upload reach `seefood.photo` first, and with it our
-    limits and our words.
-    """
-    page = Page(predictor)
-    age = settings().upload_hours * 3600
-    examples = sorted(str(path) for path in EXAMPLES.glob("*.jpg"))
-    with UploadsOnly(title="SeeFood102", analytics_enabled=False, delete_cache=(age, age)) as blocks:
+def build_page(predictor: Predictor, desk: Desk) -> gr.Blocks:
+    """The Gradio app. Its endpoints (`seefood.serving.api`) are stable; the page's own are private."""
+    page = Page(predictor, open_feedback(settings().feedback))
+    on = {"preprocess": False, "concurrency_limit": settings().concurrency, "concurrency_id": "model"}
+    with UploadsOnly(title="SeeFood102", analytics_enabled=False, delete_cache=lifetime()) as blocks:
         gr.Markdown("# SeeFood102\nWhich dish is on your photo? Drop one in, or click an example.", elem_id="title")
         with gr.Row():
             with gr.Column():
-                photo = gr.Image(type="filepath", label="Photo", height=320, elem_id="photo", image_mode=None)
-                gr.Examples(examples, photo, label="Example photos", examples_per_page=12, elem_id="examples")
+                photo = gr.Image(
+                    type="filepath", label="Photo", height=330, elem_id="photo", image_mode=None, alt_text="Your photo"
+                )
+                gallery = example_gallery(EXAMPLES)
             with gr.Column():
                 sentence = gr.Markdown(elem_id="verdict")
                 bars = gr.Label(label="Best guesses", num_top_classes=BARS, show_heading=False, elem_id="bars")
                 heat = gr.Image(
                     label="Where it looked",
                     interactive=False,
-                    height=280,
+                    height=220,
                     format="jpeg",
                     elem_id="heat",
                     buttons=["download", "fullscreen"],
                 )
-                label = gr.Textbox(label="label", visible=False)
+                shown = [bars, heat, sentence]
+                if page.feedback:
+                    shown += _feedback_controls(page, photo, on)
         gr.Markdown(page.about(), elem_id="about")
 
-        on = {"preprocess": False, "concurrency_limit": settings().concurrency, "concurrency_id": "model"}
+        page.examples = [_cached(path, photo) for path in EXAMPLES]
         private = {**on, "api_visibility": "private", "show_progress": "hidden"}
-        photo.change(page.answer, photo, [bars, heat, sentence], **private)
-        bars.select(page.explain_bar, photo, heat, **private)
-        # Endpoints of the API alone: no visitor can submit an invisible box.
-        label.submit(page.predict, photo, bars, api_name="predict", **on)
-        label.submit(page.explain, [photo, label], heat, api_name="explain", **on)
+        answers = [
+            photo.upload(page.answer, photo, shown, trigger_mode="always_last", **private),
+            gallery.click(page.show_example, None, [photo, *shown], trigger_mode="always_last", **private),
+            bars.select(page.explain_bar, photo, heat, trigger_mode="always_last", **private),
+        ]
+        # In the browser, at once: a new photo comes right behind when it was dropped onto another.
+        nothing = json.dumps(page.shown())
+        photo.clear(
+            None, None, shown, js=f"() => {nothing}", cancels=answers, api_visibility="private", show_progress="hidden"
+        )
+        add_endpoints(page, **on)
+    blocks.desk = desk
     blocks.queue(max_size=settings().queue_length)
     return blocks
 
 
-def _check_uploaded(photo: dict[str, Any]) -> None:
-    path, uploads = photo.get("path"), Path(get_upload_folder()).resolve()
-    if not isinstance(path, str) or not Path(path).resolve().is_relative_to(uploads):
-        raise _not_an_upload()
+def _feedback_controls(page: Page, photo: gr.Image, on: dict[str, Any]) -> list[gr.blocks.Block]:
+    """ "Is this right?": the controls, hidden until there is an answer, the place of the thanks, and the two inputs."""
+    dishes = sorted((display_name(label), label) for label in page.predictor.labels)
+    with gr.Column(visible=False, elem_id="feedback") as controls:
+        with gr.Row(elem_classes="answer"):
+            gr.Markdown("Is this right?")
+            yes = gr.Button("Yes", size="sm", min_width=64)
+            dish = gr.Dropdown(
+                [("No, it is …", ""), *dishes, ("Something else", NOTHING_ELSE)],
+                value="",
+                label="No, it is",
+                show_label=False,
+                container=False,
+                info=None,
+                min_width=140,
+            )
+            no = gr.Button("Send", size="sm", min_width=64)
+        keep = gr.Checkbox(label="Keep my photo with the answer, to learn from it", container=False)
+    thanks = gr.Markdown(elem_id="thanks")
+    private = {**on, "api_visibility": "private", "show_progress": "hidden"}
+    yes.click(page.confirm, [photo, keep], [controls, thanks], **private)
+    no.click(page.correct, [photo, keep, dish], [controls, thanks], **private)
+    return [controls, thanks, dish, keep]
 
 
-def _not_an_upload() -> gr.Error:
-    return gr.Error(
-        "The photo: not an upload. Send a file (handle_file in gradio_client), or use /classify.", print_exception=False
-    )
+def _heat(label: str, picture: Any) -> Any:
+    return gr.update(value=picture, label=f"Where it looked for {label}", alt_text=f"Heat map of {label} on your photo")
+
+
+def _cached(path: Path, photo: gr.Image) -> dict[str, Any]:
+    """An example among the uploads, where no event refuses it and nothing deletes it."""
+    return move_files_to_cache(ImageData(path=str(path), orig_name=path.name).model_dump(), photo, keep_in_cache=True)

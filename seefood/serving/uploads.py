@@ -1,0 +1,73 @@
+"""What a visitor or a program uploaded, and nothing else: from Gradio's description of a file to an upright photo."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+from gradio_client.utils import traverse
+from PIL import Image
+
+from seefood.errors import PhotoError
+from seefood.photo import read_photo
+from seefood.serving.lifetime import forget
+from seefood.serving.limits import Desk
+
+
+class UploadsOnly(gr.Blocks):
+    """Blocks whose events take no file but one that was uploaded.
+
+    Gradio itself would open any path of the server that a request names, once it is mounted in another app, and would
+    fetch any address.
+    """
+
+    desk: Desk  # where its events wait for their turn
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        """Refuse a request that names another file, before Gradio touches it."""
+        for component, value in zip(block_fn.inputs, inputs, strict=False):
+            if isinstance(component, gr.Image | gr.File):
+                for file in value if isinstance(value, list) else [value]:
+                    if file is not None and not isinstance(file, dict):
+                        raise _not_an_upload()
+        traverse(inputs, _check_uploaded, lambda value: isinstance(value, dict))
+        return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+
+    async def call_function(self, *args: Any, **kwargs: Any) -> Any:
+        """Call an event's function when it is its turn, among the callers of /classify."""
+        async with self.desk.turns:
+            return await super().call_function(*args, **kwargs)
+
+
+def name_of(upload: dict[str, Any]) -> str:
+    """What the visitor calls an uploaded file."""
+    return upload.get("orig_name") or "The photo"
+
+
+def read_upload(upload: dict[str, Any] | None, at_least: int) -> Image.Image:
+    """The uploaded photo, as `seefood.photo.read_photo` gives it; one that is refused is deleted.
+
+    Raises:
+        gr.Error: there is none, or it cannot be read; in a sentence for the visitor.
+    """
+    if upload is None:
+        raise gr.Error(
+            "The photo: missing. Send a file (handle_file in gradio_client), or use /classify.", print_exception=False
+        )
+    try:
+        return read_photo(upload["path"], name=name_of(upload), at_least=at_least)
+    except PhotoError as error:
+        forget(upload["path"])
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def _check_uploaded(upload: dict[str, Any]) -> None:
+    path, uploads = upload.get("path"), Path(get_upload_folder()).resolve()
+    if not isinstance(path, str) or not Path(path).resolve().is_relative_to(uploads):
+        raise _not_an_upload()
+
+
+def _not_an_upload() -> gr.Error:
+    return gr.Error(
+        "The photo: not an upload. Send a file (handle_file in gradio_client), or use /classify.", print_exception=False
+    )
