@@ -31,7 +31,7 @@ lint: $(DEVELOPMENT)  ## check format, style and types
 style: $(DEVELOPMENT)  ## mend format and style
 	.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
 
-train: $(DEVELOPMENT)  ## train the embedded model (set SEEFOOD_DATA; two hours on two cores)
+train: $(DEVELOPMENT)  ## train the embedded model (set SEEFOOD_DATA; an hour and a half on two cores)
 	.venv/bin/python -m seefood.training.made runs/made 1500
 	$(KEEP_MEMORY) .venv/bin/python train.py fit --config configs/default.yaml
 

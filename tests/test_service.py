@@ -56,7 +56,6 @@ def test_with_64_callers_what_is_accepted_is_answered_the_rest_is_refused_and_he
     small_app,
 ):
     content, stop, seconds = slow_photo(), threading.Event(), []
-    alone = sorted(health_seconds(small_app.url) for _ in range(5))[2]  # a busy machine is slow without callers, too
 
     def ask_for_health():
         while not stop.wait(0.05):
@@ -71,7 +70,7 @@ def test_with_64_callers_what_is_accepted_is_answered_the_rest_is_refused_and_he
         stop.set()
         health.result()
     assert len(seconds) >= 3
-    assert max(seconds) < 1 + 20 * alone
+    assert max(seconds) < 1
     codes = Counter(code for code, _, _ in answers)
     assert set(codes) == {200, 503}
     assert codes[200] >= 5
