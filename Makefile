@@ -3,7 +3,7 @@ PYTHON ?= python3
 SERVING := .venv/.serving
 DEVELOPMENT := .venv/.development
 DVC := .dvc-venv/.installed
-CKPT ?= runs/default/checkpoints/best.ckpt
+CKPT ?= runs/second_leg/checkpoints/best.ckpt
 # Keep what one step has freed for the next: given back to the kernel each time, it costs half of the training's speed.
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 
@@ -31,9 +31,10 @@ lint: $(DEVELOPMENT)  ## check format, style and types
 style: $(DEVELOPMENT)  ## mend format and style
 	.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
 
-train: $(DEVELOPMENT)  ## train the embedded model (set SEEFOOD_DATA; an hour and a half on two cores)
+train: $(DEVELOPMENT)  ## train the embedded model (set SEEFOOD_DATA; four hours on two cores)
 	.venv/bin/python -m seefood.training.made runs/made 1500
 	$(KEEP_MEMORY) .venv/bin/python train.py fit --config configs/default.yaml
+	$(KEEP_MEMORY) .venv/bin/python train.py fit --config configs/default.yaml --config configs/second_leg.yaml
 
 export: $(DEVELOPMENT)  ## export CKPT=... to models/, measured, with its model card
 	.venv/bin/python export.py --ckpt $(CKPT) --image-size 120 --int8-weights --test --compare

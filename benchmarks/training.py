@@ -13,12 +13,15 @@ from statistics import median
 
 import torch
 
+from seefood.training.depthwise import FastDepthwise
 from seefood.training.model import FoodClassifier
 
 LABELS = [f"dish_{index}" for index in range(102)]
 NETWORKS = ("tf_efficientnet_lite0", "tf_efficientnet_lite2")
 SIZES = (96, 128)
+PLAIN = "everything learns, depthwise gradients by PyTorch"
 CHOICES: dict[str, dict[str, int | bool]] = {
+    PLAIN: {},
     "everything learns": {},
     "two stages frozen": {"frozen_stages": 2},
     "two stages and depthwise kernels frozen": {"frozen_stages": 2, "frozen_depthwise": True},
@@ -29,9 +32,19 @@ CHOICES: dict[str, dict[str, int | bool]] = {
 class Step:
     """One training step of a network on random pixels, without Lightning's loop around it."""
 
-    def __init__(self, architecture: str, size: int, batch_size: int, choice: dict[str, int | bool]):
-        options = {"labels": LABELS, "image_size": size, "architecture": architecture, "weights": "random", **choice}
+    def __init__(self, architecture: str, size: int, batch_size: int, name: str):
+        options = {
+            "labels": LABELS,
+            "image_size": size,
+            "architecture": architecture,
+            "weights": "random",
+            **CHOICES[name],
+        }
         self.model = FoodClassifier(**options)
+        if name == PLAIN:
+            for module in self.model.modules():
+                if isinstance(module, FastDepthwise):
+                    module.fast = False
         learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(learning, lr=1e-4)
         self.image = torch.randint(0, 256, (batch_size, size, size, 3), dtype=torch.uint8)
@@ -54,10 +67,10 @@ def main() -> None:
     torch.manual_seed(0)
     for architecture in NETWORKS:
         for size in SIZES:
-            steps = {name: Step(architecture, size, arguments.batch_size, choice) for name, choice in CHOICES.items()}
+            steps = {name: Step(architecture, size, arguments.batch_size, name) for name in CHOICES}
             rounds = [{name: step() for name, step in steps.items()} for _ in range(arguments.runs + 1)][1:]
             rates = {name: median(one[name] for one in rounds) for name in steps}
-            slowest = rates["everything learns"]
+            slowest = rates[PLAIN]
             for name, rate in rates.items():
                 print(f"| {architecture} | {size} px | {name} | {rate:.0f} | {rate / slowest:.2f} |", flush=True)
 

@@ -20,6 +20,9 @@ from seefood.settings import settings
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
 THRESHOLDS = {"sure": 0.5, "unsure": 0.2}  # of a model file that has none of its own
+_SESSIONS = (
+    64  # that Gradio remembers, at 30 kB each, every API call being one; all that a visitor sees is in the browser
+)
 NOTHING_ELSE = "something else"  # the choice beside the model's labels
 
 Upload = dict[str, Any] | None  # a photo as Gradio describes one
@@ -158,6 +161,7 @@ def build_page(predictor: Predictor, desk: Desk) -> gr.Blocks:
         )
         add_endpoints(page, **on)
     blocks.desk = desk
+    blocks.state_session_capacity = _SESSIONS
     blocks.queue(max_size=settings().queue_length)
     return blocks
 

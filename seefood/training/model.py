@@ -14,6 +14,7 @@ from timm.scheduler import CosineLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from seefood.training.depthwise import hasten_depthwise
 from seefood.training.metrics import food_metrics
 from seefood.training.provenance import commit
 from seefood.training.weights import create_network
@@ -53,6 +54,7 @@ class FoodClassifier(LightningModule):
         label_smoothing: float = 0.1,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        mixed: float = 1.0,
         random_erasing: float = 0.0,
     ):
         """
@@ -76,6 +78,7 @@ class FoodClassifier(LightningModule):
             label_smoothing: see Szegedy et al., 2016 (arXiv:1512.00567).
             mixup: alpha of mixup (arXiv:1710.09412); 0 is none.
             cutmix: alpha of CutMix (arXiv:1905.04899); 0 is none. With both, each batch gets one of them.
+            mixed: share of the batches that mixup or CutMix changes.
             random_erasing: share of the photos that lose a rectangle (arXiv:1708.04896).
 
         Raises:
@@ -100,8 +103,11 @@ class FoodClassifier(LightningModule):
         self._frozen = list(_freeze(self.network, frozen_stages))
         if frozen_depthwise:
             _freeze_depthwise(self.network)
+        hasten_depthwise(self.network)
         # Mixup pairs a photo with another of its batch, and wants an even number of them.
-        self._mix = Mixup(mixup, cutmix, label_smoothing=0.0, num_classes=len(labels)) if mixup or cutmix else None
+        self._mix = (
+            Mixup(mixup, cutmix, prob=mixed, label_smoothing=0.0, num_classes=len(labels)) if mixup or cutmix else None
+        )
         self.metrics = nn.ModuleDict({part: food_metrics(len(labels), f"{part}/") for part in ("val", "test")})
         self.train()
 
