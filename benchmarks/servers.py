@@ -73,6 +73,7 @@ def serving(command: list[str], **environment: str) -> Iterator[Server]:
     plain = "plain.py" in command[1]
     variables = {
         "SEEFOOD_MODEL": "models/seefood.onnx",
+        "SEEFOOD_MCP": "false",  # as without the extra, which development has and serving has not
         "SEEFOOD_RATE_LIMIT": "0",  # all callers have the address of this machine
         "GRADIO_ANALYTICS_ENABLED": "False",  # of the plain one, too: it would wait for a network, or for none
         "GRADIO_SERVER_PORT": str(port),

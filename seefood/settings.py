@@ -1,6 +1,7 @@
 """Every environment variable that SeeFood102 reads, with its type, default and meaning."""
 
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, ValidationError
@@ -32,6 +33,10 @@ class Settings(BaseSettings):
     upload_hours: PositiveInt = Field(1, description="hours an uploaded photo stays in the temporary folder")
     feedback: str = Field(
         "", description="where answers to 'Is this right?' are kept: a folder or s3://bucket/prefix; empty asks nobody"
+    )
+
+    mcp: bool = Field(
+        find_spec("mcp") is not None, description="offer the API as tools for agents, too; needs the extra [mcp]"
     )
 
     host: str = Field(

@@ -84,7 +84,7 @@ def create_app(predictor: Predictor) -> FastAPI:
     )
     app.add_middleware(Limits)
     app.state.page = page
-    return gr.mount_gradio_app(
+    mounted = gr.mount_gradio_app(
         app,
         page,
         path="/",
@@ -95,9 +95,13 @@ def create_app(predictor: Predictor) -> FastAPI:
         run_history=False,
         max_file_size=settings().max_bytes,
         ssr_mode=False,
+        mcp_server=settings().mcp,
         theme=THEME,
         css=CSS,
     )
+    if page.mcp_server_obj:  # it calls the app, and should not go out to a proxy for that
+        page.mcp_server_obj._local_url = f"http://127.0.0.1:{settings().port}/"
+    return mounted
 
 
 class Server(uvicorn.Server):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -12,6 +13,8 @@ from seefood.errors import PhotoError
 from seefood.photo import read_photo
 from seefood.serving.lifetime import forget
 from seefood.serving.limits import Desk
+
+_ADDRESS = "/gradio_api/file="  # before the path of an upload that this server shows
 
 
 class UploadsOnly(gr.Blocks):
@@ -24,7 +27,14 @@ class UploadsOnly(gr.Blocks):
     desk: Desk  # where its events wait for their turn
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """Refuse a request that names another file, before Gradio touches it."""
+        """Refuse a request that names another file, before Gradio touches it.
+
+        A single file stands for a list of one: so Gradio's page "Use via API" prints it for curl.
+        """
+        inputs = [
+            [value] if isinstance(component, gr.File) and isinstance(value, dict) else value
+            for component, value in zip(block_fn.inputs, inputs, strict=False)
+        ]
         for component, value in zip(block_fn.inputs, inputs, strict=False):
             if isinstance(component, gr.Image | gr.File):
                 for file in value if isinstance(value, list) else [value]:
@@ -63,8 +73,12 @@ def read_upload(upload: dict[str, Any] | None, at_least: int) -> Image.Image:
 
 def _check_uploaded(upload: dict[str, Any]) -> None:
     path, uploads = upload.get("path"), Path(get_upload_folder()).resolve()
-    if not isinstance(path, str) or not Path(path).resolve().is_relative_to(uploads):
+    if not isinstance(path, str):
         raise _not_an_upload()
+    path = unquote(path.rpartition(_ADDRESS)[2]) if _ADDRESS in path else path  # an agent gets an address of its upload
+    if not Path(path).resolve().is_relative_to(uploads):
+        raise _not_an_upload()
+    upload["path"] = path
 
 
 def _not_an_upload() -> gr.Error:
