@@ -8,7 +8,7 @@ CKPT ?= runs/second_leg/checkpoints/best.ckpt
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 
 .DEFAULT_GOAL := help
-.PHONY: help run model test bench lint style train export bench-training model-version lock clean
+.PHONY: help run model test bench lint style train export bench-training screenshots model-version lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ export: $(DEVELOPMENT)  ## export CKPT=... to models/, measured, with its model 
 
 bench-training: $(DEVELOPMENT)  ## how many photos a second each choice of training takes
 	$(KEEP_MEMORY) .venv/bin/python benchmarks/training.py
+
+screenshots: $(DEVELOPMENT) model  ## take the pictures of the page that README.md shows (needs Chromium)
+	.venv/bin/python tests/screenshots.py docs
 
 model-version: $(DVC)  ## make models/seefood.onnx the version that models.dvc names
 	.dvc-venv/bin/dvc commit --force models.dvc && .dvc-venv/bin/dvc push

@@ -28,6 +28,8 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 ]
 PATIENCE = 30_000  # milliseconds
 DESKTOP = {"viewport": {"width": 1366, "height": 768}}
@@ -39,6 +41,14 @@ DROP = """
     const event = {bubbles: true, cancelable: true, dataTransfer: files};
     const photo = document.querySelector('#photo .upload-container');
     for (const kind of ['dragover', 'drop']) photo.dispatchEvent(new DragEvent(kind, event));
+}
+"""
+COPY = """
+async content => {
+    const photo = await createImageBitmap(new Blob([Uint8Array.from(atob(content), byte => byte.charCodeAt(0))]));
+    const canvas = new OffscreenCanvas(photo.width, photo.height);
+    canvas.getContext('2d').drawImage(photo, 0, 0);
+    await navigator.clipboard.write([new ClipboardItem({'image/png': await canvas.convertToBlob()})]);
 }
 """
 
@@ -69,6 +79,10 @@ class Visit:
     def bars(self):
         return self.page.locator("#bars button.confidence-set")
 
+    def button(self, name):
+        """A button of the photo: by file, camera or clipboard, or to remove it."""
+        return self.page.locator(f"#photo button[aria-label='{name}']")
+
     def upload(self, path):
         self.page.set_input_files("#photo input[type=file]", path)
 
@@ -79,7 +93,7 @@ class Visit:
         self.page.evaluate(DROP, {"name": path.name, "type": kind, "content": content})
 
     def clear(self):
-        self.page.locator("#photo button[aria-label='Remove Image']").click()
+        self.button("Remove Image").click()
 
     def expect_nothing(self):
         playwright.expect(self.bars).to_have_count(0, timeout=PATIENCE)
@@ -201,6 +215,27 @@ def test_a_photo_dropped_onto_another_is_classified_once(visit, guesses, tmp_pat
     visit.page.wait_for_timeout(1000)
     visit.wait_for_bars(guesses(photo))
     assert len(calls) == 1
+
+
+def test_a_pasted_photo_is_classified(browser, server, guesses, tmp_path):
+    visit = Visit(browser, server.url, **DESKTOP, permissions=["clipboard-read", "clipboard-write"])
+    photo = EXAMPLES[0]
+    visit.page.evaluate(COPY, base64.b64encode(photo.read_bytes()).decode())
+    visit.button("Paste from clipboard").click()
+    Image.open(photo).save(tmp_path / "pasted.png")
+    visit.wait_for_bars(guesses(tmp_path / "pasted.png"))
+    visit.page.close()
+
+
+def test_a_photo_taken_with_the_camera_is_classified(browser, server):
+    visit = Visit(browser, server.url, **DESKTOP, permissions=["camera"])
+    visit.button("Capture from camera").click()
+    visit.page.get_by_role("button", name="Click to Access Webcam").click()
+    visit.page.wait_for_function("() => document.querySelector('#photo video')?.currentTime > 0.5")
+    visit.button("capture photo").click()
+    playwright.expect(visit.bars).to_have_count(5, timeout=PATIENCE)  # Chromium's camera shows a green clock
+    playwright.expect(visit.page.locator("#verdict")).to_contain_text("I don't see a dish I know", timeout=PATIENCE)
+    visit.page.close()
 
 
 def test_a_file_that_is_no_photo_gets_a_sentence_and_no_bars_and_the_page_goes_on(visit, guesses, tmp_path):
