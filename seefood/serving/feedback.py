@@ -68,7 +68,9 @@ class S3Store:
         try:
             import boto3
         except ImportError:
-            raise SettingsError(f"SEEFOOD_FEEDBACK={address}: needs boto3. Run `pip install boto3`.") from None
+            raise SettingsError(
+                f"SEEFOOD_FEEDBACK={address}: needs boto3. Install the extra: pip install 'seefood102[s3]', or boto3."
+            ) from None
         self.bucket, _, prefix = address.removeprefix("s3://").partition("/")
         if not self.bucket:
             raise SettingsError(f"SEEFOOD_FEEDBACK={address}: names no bucket. Write s3://bucket/prefix.")
