@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from seefood.cpus import cpu_limit
 from seefood.errors import ModelError
 from seefood.metadata import Metadata
 from seefood.photo import PhotoSource, read_photo, square
@@ -45,9 +46,12 @@ class Prediction:
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """How ONNX Runtime runs a model here, with so many threads for one call; 0 leaves the choice to it."""
+    """How ONNX Runtime runs a model here, with so many threads for one call.
+
+    0 means as many as the container was granted CPUs, and leaves the choice to ONNX Runtime where there is no limit.
+    """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or cpu_limit()
     # Threads that spin while they wait take the CPU from the next photo: they double the CPU time of each.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
@@ -67,7 +71,7 @@ class Predictor:
         """
         Args:
             path: the model file; default: SEEFOOD_MODEL, `models/seefood.onnx`.
-            threads: threads of ONNX Runtime for one call; default: SEEFOOD_THREADS. 0 leaves the choice to it.
+            threads: threads of ONNX Runtime for one call; default: SEEFOOD_THREADS. 0 means those granted.
 
         Raises:
             ModelError: the file does not exist, or is no model of SeeFood102.

@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     model: Path = Field(Path("models/seefood.onnx"), description="the model file that is served")
     max_bytes: PositiveInt = Field(20_000_000, description="largest photo accepted, in bytes")
     max_pixels: PositiveInt = Field(50_000_000, description="largest photo accepted, in pixels after decoding")
-    threads: NonNegativeInt = Field(0, description="threads of ONNX Runtime; 0 leaves the choice to it")
+    threads: NonNegativeInt = Field(0, description="threads of ONNX Runtime; 0 for the CPUs granted")
     concurrency: PositiveInt = Field(
         2, description="photos classified at the same time, by page, API and /classify together"
     )
