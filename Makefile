@@ -3,12 +3,13 @@ PYTHON ?= python3
 SERVING := .venv/.serving
 DEVELOPMENT := .venv/.development
 DVC := .dvc-venv/.installed
+IMAGE ?= seefood102:latest
 CKPT ?= runs/second_leg/checkpoints/best.ckpt
 # Keep what one step has freed for the next: given back to the kernel each time, it costs half of the training's speed.
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 
 .DEFAULT_GOAL := help
-.PHONY: help run model test bench lint style train export bench-training screenshots model-version lock clean
+.PHONY: help run model test container container-test bench lint style train export bench-training screenshots model-version model-push lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -20,6 +21,12 @@ model: models/seefood.onnx  ## pull the model file that models.dvc names, unless
 
 test: $(DEVELOPMENT) model  ## run the whole test suite
 	.venv/bin/python -m pytest
+
+container: model  ## build the image IMAGE with docker or buildah
+	deploy/build.sh $(IMAGE)
+
+container-test: $(DEVELOPMENT) container  ## build the image (as root, with buildah), run it, and compare its answers
+	SEEFOOD_IMAGE=$(IMAGE) .venv/bin/python -m pytest tests/test_container.py
 
 bench: $(DEVELOPMENT) model  ## measure speed, start and memory, beside a plain gr.Interface and FastAPI endpoint
 	for part in photo classify start api soak; do echo; echo "$$part"; .venv/bin/python benchmarks/$$part.py || exit; done
@@ -47,6 +54,9 @@ screenshots: $(DEVELOPMENT) model  ## take the pictures of the page that README.
 
 model-version: $(DVC)  ## make models/seefood.onnx the version that models.dvc names
 	.dvc-venv/bin/dvc commit --force models.dvc && .dvc-venv/bin/dvc push
+
+model-push: $(DVC)  ## copy that version to your own bucket, DVC's remote `s3`
+	.dvc-venv/bin/dvc push --remote s3
 
 lock: $(DEVELOPMENT)  ## pin the serving requirements, with and without hashes
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml -o requirements.txt

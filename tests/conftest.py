@@ -1,6 +1,9 @@
 """What the tests share: settings that a test may change, the model, and the app as a process."""
 
+import boto3
+import httpx
 import pytest
+from moto.server import ThreadedMotoServer
 from serving import ROOT, started_app
 
 from seefood.errors import ModelError
@@ -45,3 +48,21 @@ def server(model_file, tmp_path_factory):
     """The real app.py, in a process that has no training packages and reaches no other host."""
     with started_app(model_file, tmp_path_factory.mktemp("server")) as server:
         yield server
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """A client of an S3 protocol server of our own, which boto3's standard chain finds, also in other processes."""
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    httpx.post(f"http://{host}:{port}/moto-api/reset")
+    yield boto3.client("s3")
+    server.stop()

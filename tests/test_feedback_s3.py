@@ -3,12 +3,9 @@
 import json
 import logging
 
-import boto3
 import gradio as gr
-import httpx
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from PIL import Image
 from serving import EXAMPLES, color_model
 
@@ -18,23 +15,9 @@ from seefood.serving.feedback import open_feedback
 
 
 @pytest.fixture
-def bucket(monkeypatch):
-    """A bucket of a real S3 protocol server, where boto3's standard chain finds it."""
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    httpx.post(f"http://{host}:{port}/moto-api/reset")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="answers", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    yield client
-    server.stop()
+def bucket(s3):
+    s3.create_bucket(Bucket="answers", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    return s3
 
 
 @pytest.fixture

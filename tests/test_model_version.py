@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -62,3 +63,25 @@ def test_going_back_to_the_last_model_is_one_revert(checkout):
     run("git", "revert", "--no-edit", "HEAD")
     run(DVC, "pull", "--force")
     assert digest(model) == shipped
+
+
+@pytest.mark.parametrize("version_aware", [False, True], ids=["by content", "by version"])
+def test_a_bucket_takes_the_model_and_gives_it_to_a_checkout_that_has_nothing_else(version_aware, checkout, s3):
+    s3.create_bucket(Bucket="weights", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    if version_aware:
+        s3.put_bucket_versioning(Bucket="weights", VersioningConfiguration={"Status": "Enabled"})
+    model = checkout / "models/seefood.onnx"
+
+    def dvc(*command):
+        done = subprocess.run([DVC, *command], cwd=checkout, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    dvc("pull")
+    dvc("remote", "modify", "s3", "url", "s3://weights/seefood102")
+    dvc("remote", "modify", "s3", "version_aware", str(version_aware).lower())
+    dvc("push", "--remote", "s3")
+    assert any(entry["Size"] == model.stat().st_size for entry in s3.list_objects_v2(Bucket="weights")["Contents"])
+    for folder in ("models", ".dvc/embedded", ".dvc/cache"):
+        shutil.rmtree(checkout / folder)
+    dvc("pull", "--remote", "s3")
+    assert digest(model) == CARD["file"]["sha256"]

@@ -1,0 +1,173 @@
+"""The image as it is deployed: what is in it, and that it answers as the app outside does, as its user, read-only.
+
+`make container-test` builds it with buildah and runs this; it wants root, for the mounts. The image runs in the file
+system that it unpacks to, mounted read-only, with a /tmp of its own and the network of this machine.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from serving import EXAMPLES, ROOT
+
+from seefood.names import display_name
+from seefood.predictor import Predictor
+
+IMAGE = os.environ.get("SEEFOOD_IMAGE", "")
+LIMIT_MB = 350  # of our layers, above the base
+MOUNTED = """
+set -e
+mount --bind {root} {root}
+mount --options remount,bind,ro {root}
+mount --types tmpfs --options mode=1777 tmpfs {root}/tmp
+mount --types proc proc {root}/proc
+mount --bind /dev {root}/dev
+exec chroot --userspec={user} {root} /usr/bin/env --ignore-environment --chdir={folder} {environment} {command}
+"""
+
+pytestmark = [
+    pytest.mark.container,
+    pytest.mark.skipif(not IMAGE, reason="no image is built: make container-test does it"),
+]
+
+
+def buildah(*arguments):
+    return subprocess.run(["buildah", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def configuration():
+    return json.loads(buildah("inspect", "--type", "image", IMAGE))["Docker"]["config"]
+
+
+@pytest.fixture(scope="module")
+def root():
+    """The file system that the image unpacks to."""
+    container = buildah("from", "--pull-never", IMAGE)
+    yield Path(buildah("mount", container))
+    buildah("umount", container)
+    buildah("rm", container)
+
+
+def command_in(root, configuration, command, **environment):
+    """What runs a command in the image, as its user."""
+    variables = dict(variable.split("=", 1) for variable in configuration["Env"]) | environment
+    script = MOUNTED.format(
+        root=shlex.quote(str(root)),
+        user=configuration["User"],
+        folder=configuration["WorkingDir"],
+        environment=shlex.join(f"{name}={value}" for name, value in variables.items()),
+        command=shlex.join(command),
+    )
+    return ["unshare", "--mount", "sh", "-c", script]
+
+
+@pytest.fixture(scope="module")
+def app(root, configuration):
+    """The image's own command, on a free port: its address and its process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = command_in(root, configuration, configuration["Cmd"], GRADIO_SERVER_PORT=str(port))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 120
+    while not answers(f"{url}/healthz"):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline, "the image did not answer in two minutes"
+        time.sleep(0.5)
+    yield url, process
+    process.kill()
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310  (our own server)
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def test_it_starts_as_a_user_without_rights_with_a_command_that_signals_reach(configuration):
+    assert configuration["User"] == "10001:10001"
+    assert configuration["Cmd"] == ["python", "app.py"]
+    assert not configuration.get("Entrypoint")
+    assert list(configuration["ExposedPorts"]) == ["7860/tcp"]
+    assert configuration["Healthcheck"]["Test"][:2] == ["CMD", "python"]
+
+
+def test_its_labels_name_the_commit_and_the_model(configuration):
+    labels = configuration["Labels"]
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert labels["org.opencontainers.image.revision"] == commit.strip()
+    assert labels["org.seefood102.model"] == Predictor(ROOT / "models/seefood.onnx").digest
+
+
+def test_it_has_what_serving_needs_and_nothing_of_training_dvc_or_building(root):
+    (packages,) = (root / "venv/lib").glob("python3*/site-packages")
+    assert (packages / "gradio").is_dir()
+    there = {path.name for path in packages.iterdir()}
+    assert not there & {"torch", "timm", "lightning", "onnx", "datasets", "dvc", "boto3", "botocore", "pip", "pytest"}
+    assert not (root / "app/seefood/training").exists()
+    assert sorted(path.name for path in (root / "app").iterdir()) == [
+        "LICENSE",
+        "app.py",
+        "examples",
+        "models",
+        "seefood",
+    ]
+    assert not [name for name in ("gcc", "cc", "make", "git") if shutil.which(name, path=f"{root}/usr/bin")]
+
+
+def test_our_layers_are_small(root, capsys):
+    sizes = {
+        str(path.relative_to(root)): int(subprocess.check_output(["du", "-sb", path]).split()[0]) / 1e6
+        for path in [*(root / "venv/lib").glob("python3*/site-packages/*"), *(root / "app").iterdir()]
+    }
+    total = sum(sizes.values())
+    with capsys.disabled():
+        print(f"\nThe layers above the base: {total:.0f} MB")
+        for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:12]:
+            print(f"{size:8.1f} MB  {name}")
+    assert total < LIMIT_MB
+
+
+def test_nothing_but_tmp_can_be_written(root, configuration):
+    for folder, status in {"/app": 1, "/venv": 1, "/tmp": 0}.items():  # noqa: S108
+        write = ["python", "-c", f"open('{folder}/x', 'w')"]
+        done = subprocess.run(command_in(root, configuration, write), capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        assert status == 0 or "Read-only file system" in done.stderr
+
+
+def test_it_says_of_every_example_what_the_predictor_outside_says(app, predictor, tmp_path):
+    client = Client(app[0], verbose=False, analytics_enabled=False, download_files=tmp_path)
+    for path in EXAMPLES:
+        answer = client.predict(handle_file(path), api_name="/predict")
+        expected = predictor.predict(path).top(5)
+        assert [guess["label"] for guess in answer["confidences"]] == [display_name(label) for label, _ in expected]
+        confidences = [guess["confidence"] for guess in answer["confidences"]]
+        np.testing.assert_allclose(confidences, [probability for _, probability in expected], atol=1e-4)
+
+
+def test_its_health_check_passes_where_the_app_answers_and_fails_where_not(app, root, configuration):
+    check = configuration["Healthcheck"]["Test"][1:]
+    for port, status in {app[0].rpartition(":")[2]: 0, "1": 1}.items():
+        done = subprocess.run(command_in(root, configuration, check, GRADIO_SERVER_PORT=port), capture_output=True)
+        assert done.returncode == status
+
+
+def test_sigterm_ends_it_with_0(app):
+    process = app[1]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
