@@ -60,7 +60,7 @@ model-push: $(DVC)  ## copy that version to your own bucket, DVC's remote `s3`
 
 lock: $(DEVELOPMENT)  ## pin the serving requirements, with and without hashes
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml -o requirements.txt
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes pyproject.toml -o requirements.lock
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes --extra s3 pyproject.toml -o requirements.lock
 
 clean:  ## remove the environments
 	rm -rf .venv .dvc-venv

@@ -117,7 +117,7 @@ def test_it_has_what_serving_needs_and_nothing_of_training_dvc_or_building(root)
     (packages,) = (root / "venv/lib").glob("python3*/site-packages")
     assert (packages / "gradio").is_dir()
     there = {path.name for path in packages.iterdir()}
-    assert not there & {"torch", "timm", "lightning", "onnx", "datasets", "dvc", "boto3", "botocore", "pip", "pytest"}
+    assert not there & {"torch", "timm", "lightning", "onnx", "datasets", "dvc", "pip", "pytest"}
     assert not (root / "app/seefood/training").exists()
     assert sorted(path.name for path in (root / "app").iterdir()) == [
         "LICENSE",
