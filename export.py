@@ -148,11 +148,18 @@ def _restored(checkpoint: Path, image_size: int | None) -> tuple[FoodClassifier,
 
 
 def _training(state: dict[str, Any], batch_size: int) -> str:
-    """What a checkpoint cost, in a few words; with the time, if Lightning's `Timer` was among the callbacks."""
+    """What a checkpoint cost, in a few words; with the time, if Lightning's `Timer` was among the callbacks.
+
+    Of a checkpoint that goes on from another one, what that one cost, too.
+    """
     steps, weights = state["global_step"], state["hyper_parameters"]["weights"]
     seconds = state["callbacks"].get("Timer", {}).get("time_elapsed", {}).get(RunningStage.TRAINING.value)
     duration = f" in {seconds / 60:.0f} minutes" if seconds else ""
-    return f"{steps:,} steps of {batch_size} photos{duration}, from the weights `{weights}`"
+    cost = f"{steps:,} steps of {batch_size} photos{duration}, from the weights `{weights}`"
+    if Path(weights).suffix == ".ckpt" and Path(weights).exists():
+        first = torch.load(weights, map_location="cpu")
+        cost += f"; these by {_training(first, first['datamodule_hyper_parameters']['batch_size'])}"
+    return cost
 
 
 def _stored(graph: onnx.ModelProto, storage: str, data: FoodData) -> onnx.ModelProto:
