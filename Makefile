@@ -4,7 +4,9 @@ SERVING := .venv/.serving
 DEVELOPMENT := .venv/.development
 DVC := .dvc-venv/.installed
 IMAGE ?= seefood102:latest
-CKPT ?= runs/second_leg/checkpoints/best.ckpt
+FIRST := runs/default/checkpoints/best.ckpt
+SECOND := runs/second_leg/checkpoints/best.ckpt
+CKPT ?= $(SECOND) $(SECOND) $(FIRST)
 # Keep what one step has freed for the next: given back to the kernel each time, it costs half of the training's speed.
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 

@@ -3,6 +3,7 @@
     python export.py --ckpt runs/default/checkpoints/best.ckpt            measured on the validation photos
     python export.py --ckpt runs/default/checkpoints/best.ckpt --test     on the official test split too, once
     python export.py --ckpt runs/default/checkpoints/best.ckpt --compare  all ways to store it beside each other
+    python export.py --ckpt second.ckpt first.ckpt                        the mean of their weights
 
 The photos are those the checkpoint was trained on; it remembers where they are. Then make it the version that ships:
     make model-version && git add models.dvc .dvc docs/model
@@ -11,6 +12,7 @@ The photos are those the checkpoint was trained on; it remembers where they are.
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -45,7 +47,7 @@ THRESHOLDS = {"sure": 0.5, "unsure": 0.2}
 
 
 def export(
-    checkpoint: Path,
+    checkpoints: Sequence[Path],
     model: Path,
     card: Path,
     *,
@@ -55,10 +57,12 @@ def export(
     storage: str = "float16",
     compare: bool = False,
 ) -> Metadata:
-    """Export a checkpoint of train.py.
+    """Export a checkpoint of train.py, or the mean of several.
 
     Args:
-        checkpoint: what `ModelCheckpoint` saved.
+        checkpoints: what `ModelCheckpoint` saved. Of several runs that began with the same weights, or of one that went
+            on from another, the mean of the weights often generalises better than each (arXiv:2203.05482); one that is
+            named twice counts twice.
         model: the file to write; it is replaced only when every check has passed.
         card: the folder of the model card.
         test: measure on the test splits, too.
@@ -75,7 +79,7 @@ def export(
     Raises:
         ExportError: a check failed; nothing was written.
     """
-    classifier, data, facts, training = _restored(checkpoint, image_size)
+    classifier, data, facts, training = _restored(checkpoints, image_size)
     network = ServedNetwork(classifier, flip=flip)
     names = ("float32", "float16", "int8 weights", "int8") if compare else ("float32", storage)
     with tempfile.TemporaryDirectory() as folder:
@@ -122,8 +126,9 @@ def export(
     return metadata
 
 
-def _restored(checkpoint: Path, image_size: int | None) -> tuple[FoodClassifier, FoodData, Metadata, str]:
-    """What a checkpoint holds: the network, its photos, the facts about it, and how it was trained."""
+def _restored(checkpoints: Sequence[Path], image_size: int | None) -> tuple[FoodClassifier, FoodData, Metadata, str]:
+    """What checkpoints hold: the network, the photos of the first, the facts about it, and how it was trained."""
+    checkpoint = checkpoints[0]
     size = {"image_size": image_size} if image_size else {}
     classifier = FoodClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights="random", **size)
     data = FoodData.load_from_checkpoint(checkpoint, **size)
@@ -144,7 +149,27 @@ def _restored(checkpoint: Path, image_size: int | None) -> tuple[FoodClassifier,
         training_commit=state.get("commit", "unknown"),
         created=date.today().isoformat(),
     )
-    return classifier, data, facts, _training(state, data.batch_size)
+    training = _training(state, data.batch_size)
+    if len(checkpoints) > 1:
+        classifier.load_state_dict(_mean_weights(checkpoints))
+        parts = ", ".join(f"{checkpoints.count(path)} of `{path}`" for path in dict.fromkeys(checkpoints))
+        training += f"; the weights are the mean of {parts}"
+    return classifier, data, facts, training
+
+
+def _mean_weights(checkpoints: Sequence[Path]) -> dict[str, torch.Tensor]:
+    states = [torch.load(path, map_location="cpu")["state_dict"] for path in checkpoints]
+    if any(_shapes(state) != _shapes(states[0]) for state in states):
+        names = ", ".join(map(str, checkpoints))
+        raise ExportError(f"{names}: not of the same network. Name checkpoints of one architecture and labels.")
+    return {
+        name: torch.stack([state[name] for state in states]).mean(dim=0) if value.is_floating_point() else value
+        for name, value in states[0].items()
+    }
+
+
+def _shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}
 
 
 def _training(state: dict[str, Any], batch_size: int) -> str:
@@ -181,7 +206,9 @@ def _save(graph: onnx.ModelProto, metadata: Metadata, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ckpt", dest="checkpoint", type=Path, required=True, help="checkpoint of train.py")
+    parser.add_argument(
+        "--ckpt", dest="checkpoints", type=Path, nargs="+", required=True, help="checkpoint of train.py, or several"
+    )
     parser.add_argument("--test", action="store_true", help="measure on the test splits, too")
     parser.add_argument("--image-size", type=int, help="side of the input in pixels, if not that of the training")
     parser.add_argument("--flip", action="store_true", help="answer the mean of the photo and its mirror image")

@@ -328,7 +328,7 @@ def test_dishes_of_ones_own_become_a_model_that_says_what_it_is(tmp_path: Path) 
     class_folders(photos / "test", KINDS, 2, seed=60)
     checkpoint = trained(tmp_path, photos=photos)
     model, card = tmp_path / "new" / "seefood.onnx", tmp_path / "card"
-    returned = export.export(checkpoint, model, card, test=True)
+    returned = export.export([checkpoint], model, card, test=True)
 
     predictor = Predictor(model)
     facts = predictor.metadata
@@ -368,7 +368,7 @@ def test_dishes_of_ones_own_become_a_model_that_says_what_it_is(tmp_path: Path) 
 @pytest.mark.slow
 def test_a_card_shows_the_variants_side_by_side_and_int8_can_ship(tiny_checkpoint: Path, tmp_path: Path) -> None:
     model, card = tmp_path / "seefood.onnx", tmp_path / "card"
-    facts = export.export(tiny_checkpoint, model, card, compare=True, storage="int8", image_size=64)
+    facts = export.export([tiny_checkpoint], model, card, compare=True, storage="int8", image_size=64)
     assert facts.image_size == Predictor(model).metadata.image_size == 64, "larger than in training"
     variants = json.loads((card / "metrics.json").read_text())["variants"]
     assert [one["name"] for one in variants] == ["float32", "float16", "int8 weights", "int8"]
@@ -392,7 +392,7 @@ def test_a_failed_check_leaves_the_files_as_they_were(
     model.write_bytes(b"the model that ships")
     monkeypatch.setattr(export, check, partial(getattr(export, check), limit=limit))
     with pytest.raises(ExportError, match=message):
-        export.export(tiny_checkpoint, model, tmp_path / "card")
+        export.export([tiny_checkpoint], model, tmp_path / "card")
     assert model.read_bytes() == b"the model that ships"
     assert list(tmp_path.iterdir()) == [model]
 
@@ -403,10 +403,30 @@ def test_sources_whose_labels_have_changed_since_training_are_refused(tiny_check
     checkpoint["hyper_parameters"]["labels"] = [*labels[:-1], "tacos"]
     torch.save(checkpoint, tmp_path / "renamed.ckpt")
     with pytest.raises(ExportError, match=r"tacos.*train again"):
-        export.export(tmp_path / "renamed.ckpt", tmp_path / "model.onnx", tmp_path / "card")
+        export.export([tmp_path / "renamed.ckpt"], tmp_path / "model.onnx", tmp_path / "card")
+
+
+def test_of_several_checkpoints_the_mean_of_the_weights_is_exported(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    moved = torch.load(tiny_checkpoint, map_location="cpu")
+    bias = next(name for name in moved["state_dict"] if name.endswith(("classifier.bias", "fc.bias")))
+    moved["state_dict"][bias] += torch.tensor([3.0, 0.0, 0.0])
+    torch.save(moved, tmp_path / "moved.ckpt")
+    mean = export._mean_weights([tmp_path / "moved.ckpt", tiny_checkpoint, tiny_checkpoint])
+    torch.testing.assert_close(mean[bias], moved["state_dict"][bias] - torch.tensor([2.0, 0.0, 0.0]))
+    card = tmp_path / "card"
+    export.export([tmp_path / "moved.ckpt", tiny_checkpoint], tmp_path / "mean.onnx", card)
+    assert "the weights are the mean of 1 of" in (card / "README.md").read_text()
+
+
+def test_checkpoints_of_different_networks_have_no_mean(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    other = torch.load(tiny_checkpoint, map_location="cpu")
+    other["state_dict"] = {name: value[..., :1] for name, value in other["state_dict"].items()}
+    torch.save(other, tmp_path / "other.ckpt")
+    with pytest.raises(ExportError, match="not of the same network"):
+        export.export([tiny_checkpoint, tmp_path / "other.ckpt"], tmp_path / "mean.onnx", tmp_path / "card")
 
 
 def test_measuring_on_a_test_split_that_is_not_there_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no source has a test split"):
-        export.export(tiny_checkpoint, tmp_path / "seefood.onnx", tmp_path / "card", test=True)
+        export.export([tiny_checkpoint], tmp_path / "seefood.onnx", tmp_path / "card", test=True)
     assert not list(tmp_path.iterdir())
