@@ -135,7 +135,7 @@ class Stack:
                 return
             if not status.endswith(("_IN_PROGRESS", "_PENDING")):
                 raise ReleaseError("\n".join([f"{self.name} is {status}.", *failures]))
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 raise ReleaseError(f"{self.name} is still {status} after {self._timeout:.0f} seconds.")
             time.sleep(self._pause)
 
