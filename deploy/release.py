@@ -107,8 +107,7 @@ class Stack:
 
     def _kept(self, found: dict[str, Any], template: str, parameters: dict[str, str]) -> list[dict[str, Any]]:
         """The parameters that keep the value they have in the stack."""
-        summary = self._client.get_template_summary(TemplateBody=template)
-        known = {parameter["ParameterKey"] for parameter in summary["Parameters"]}
+        known = parameters_of(template)
         had = {parameter["ParameterKey"] for parameter in found.get("Parameters", [])}
         return [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(known & had - parameters.keys())]
 
@@ -140,22 +139,43 @@ class Stack:
             time.sleep(self._pause)
 
 
+def parameters_of(template: str) -> set[str]:
+    """The names of a template's parameters; read as nodes, since its tags (!Sub) mean nothing to YAML."""
+    import yaml
+
+    root = yaml.compose(template, yaml.SafeLoader)
+    sections = {key.value: value for key, value in root.value} if isinstance(root, yaml.MappingNode) else {}
+    section = sections.get("Parameters")
+    return {key.value for key, _ in section.value} if isinstance(section, yaml.MappingNode) else set()
+
+
 def release(name: str, image: str, parameters: dict[str, str], template: Path = TEMPLATE, client: Any = None) -> str:
     """Deploy `<name>-service` with an image, named by its digest, and return the service's address.
 
     Raises:
         ReleaseError: the stack, or the one that it stands on, did not get there.
     """
-    if not re.search(r"@sha256:[0-9a-f]{64}$", image):
-        raise ReleaseError(f"{image}: names no digest. Write repository@sha256:..., as deploy.push prints it.")
-    foundation = Stack(f"{name}-foundation", client).outputs()
-    if not foundation:
-        raise ReleaseError(f"There is no stack {name}-foundation in this account and region. Deploy it first.")
-    below = {key: foundation[key] for key in ("LogGroupName", "BucketName") if key in foundation}
+    foundation = foundation_of(name, client)
     stack = Stack(f"{name}-service", client)
-    given = {"Name": name, "ImageUri": image, **below, **parameters}
+    given = settings_of(name, image, foundation, parameters)
     stack.deploy(template.read_text(), given, role=foundation.get("ServiceRoleArn"))
     return stack.outputs()["Url"]
+
+
+def foundation_of(name: str, client: Any = None) -> dict[str, str]:
+    """The outputs of the stack on which the service's stands."""
+    outputs = Stack(f"{name}-foundation", client).outputs()
+    if not outputs:
+        raise ReleaseError(f"There is no stack {name}-foundation in this account and region. Deploy it first.")
+    return outputs
+
+
+def settings_of(name: str, image: str, foundation: dict[str, str], parameters: dict[str, str]) -> dict[str, str]:
+    """The parameters that the service's stack is given."""
+    if not re.search(r"@sha256:[0-9a-f]{64}$", image):
+        raise ReleaseError(f"{image}: names no digest. Write repository@sha256:..., as deploy.push prints it.")
+    below = {key: foundation[key] for key in ("LogGroupName", "BucketName") if key in foundation}
+    return {"Name": name, "ImageUri": image, **below, **parameters}
 
 
 def setting(text: str) -> tuple[str, str]:
@@ -173,10 +193,15 @@ def main() -> int:
     parser.add_argument("--name", default="seefood102", help="what the stacks' names begin with (default: %(default)s)")
     parser.add_argument("--template", type=Path, default=TEMPLATE)
     parser.add_argument("--set", type=setting, action="append", default=[], metavar="PARAMETER=VALUE", dest="settings")
+    parser.add_argument("--only-print", action="store_true", help="print the settings, as options for deploy.doctor")
     arguments = parser.parse_args()
     # A value that is empty is one that a workflow's variable does not have.
     settings = {key: value for key, value in arguments.settings if value}
     try:
+        if arguments.only_print:
+            given = settings_of(arguments.name, arguments.image, foundation_of(arguments.name), settings)
+            print("\n".join(f"--set={key}={value}" for key, value in given.items()))
+            return 0
         print(release(arguments.name, arguments.image, settings, arguments.template))
     except (ReleaseError, BotoCoreError, ClientError) as error:
         print(f"{error}\n`python -m deploy.report --name {arguments.name}` says what the tasks say.", file=sys.stderr)

@@ -11,7 +11,7 @@ from moto import mock_aws
 from moto.cloudformation.models import cloudformation_backends
 
 from deploy import release as module
-from deploy.release import ReleaseError, Stack, release
+from deploy.release import ReleaseError, Stack, parameters_of, release
 
 IMAGE, LATER = (f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/seefood102@sha256:{digit * 64}" for digit in "ab")
 FOUNDATION = {
@@ -116,7 +116,6 @@ def test_a_release_that_is_rolled_back_is_an_error_with_the_reason_of_the_resour
     client, stub = stubbed(
         described("UPDATE_COMPLETE"),
         events(old),
-        ("get_template_summary", {"Parameters": []}),
         ("update_stack", {"StackId": "s"}),
         described("UPDATE_IN_PROGRESS"),
         events(old),
@@ -130,14 +129,14 @@ def test_a_release_that_is_rolled_back_is_an_error_with_the_reason_of_the_resour
 
 
 def test_nothing_to_update_is_no_error(capsys):
-    client, stub = stubbed(described("UPDATE_COMPLETE"), events(), ("get_template_summary", {"Parameters": []}))
+    client, stub = stubbed(described("UPDATE_COMPLETE"), events())
     stub.add_client_error("update_stack", "ValidationError", "No updates are to be performed.")
     Stack("s", client).deploy("{}", {"ImageUri": IMAGE})
     assert "as it should be already" in capsys.readouterr().out
 
 
 def test_a_wait_without_end_ends():
-    calls = [described("UPDATE_COMPLETE"), events(), ("get_template_summary", {"Parameters": []})]
+    calls = [described("UPDATE_COMPLETE"), events()]
     calls += [("update_stack", {"StackId": "s"}), described("UPDATE_IN_PROGRESS"), events()]
     client, _ = stubbed(*calls)
     with pytest.raises(ReleaseError, match="still UPDATE_IN_PROGRESS after 0 seconds"):
@@ -155,3 +154,17 @@ def test_a_setting_that_is_empty_is_one_that_was_not_made(cloud, template, capsy
     monkeypatch.setattr(sys, "argv", ["release", IMAGE, *arguments])
     assert module.main() == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"http://seefood102//seefood102/mine/4/{IMAGE}"
+
+
+def test_a_template_with_the_tags_of_cloudformation_is_read():
+    template = 'Parameters:\n  Name: {Type: String}\n  Cpu: {Type: Number}\nResources:\n  A: !Sub "${Name}"\n'
+    assert parameters_of(template) == {"Name", "Cpu"}
+    assert parameters_of("Resources: {}") == set()
+
+
+def test_the_settings_are_printed_as_the_doctors_options_and_nothing_is_deployed(cloud, template, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["release", IMAGE, "--set", "MaxTasks=8", "--only-print"])
+    assert module.main() == 0
+    expected = ["Name=seefood102", f"ImageUri={IMAGE}", "LogGroupName=/seefood102", "BucketName=weights", "MaxTasks=8"]
+    assert capsys.readouterr().out.splitlines() == [f"--set={setting}" for setting in expected]
+    assert Stack("seefood102-service").description() is None
