@@ -95,6 +95,7 @@ def test_the_space_starts_and_answers_as_the_predictor_does(mirrored, files, mod
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_space_builds_as_the_hub_builds_it(mirrored, files, model_file, tmp_path_factory):
     """Installs 0.6 GB from the package index, together and at the versions that the Hub would install."""
     environment = tmp_path_factory.mktemp("environment")
@@ -102,7 +103,7 @@ def test_the_space_builds_as_the_hub_builds_it(mirrored, files, model_file, tmp_
     sdk = yaml.safe_load((files / "README.md").read_text().split("---")[1])["sdk_version"]
     hub = [f"gradio[oauth,mcp]=={sdk}", "uvicorn>=0.14.0", "websockets>=10.4", "spaces"]
     install = [environment / "bin/pip", "install", "--quiet", "--requirement", files / "requirements.txt", *hub]
-    done = subprocess.run(install, capture_output=True, text=True, timeout=550)
+    done = subprocess.run(install, capture_output=True, text=True, timeout=1000)
     assert done.returncode == 0, done.stderr
     with started(files, environment / "bin/python", mirrored[0].variables) as url:
         assert check(url, Table.of_this_repository(model_file)) == [], (files / "output.txt").read_text()
