@@ -3,6 +3,7 @@ PYTHON ?= python3
 SERVING := .venv/.serving
 DEVELOPMENT := .venv/.development
 DVC := .dvc-venv/.installed
+LINT := .lint-venv/.installed
 IMAGE ?= seefood102:latest
 FIRST := runs/default/checkpoints/best.ckpt
 SECOND := runs/second_leg/checkpoints/best.ckpt
@@ -11,7 +12,7 @@ CKPT ?= $(SECOND) $(SECOND) $(FIRST)
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 
 .DEFAULT_GOAL := help
-.PHONY: help run model test container container-test bench lint style train export bench-training screenshots model-version model-push lock clean
+.PHONY: help run model test container container-test bench lint style train export bench-training screenshots model-version model-push lock clean space lint-workflows
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -60,12 +61,21 @@ model-version: $(DVC)  ## make models/seefood.onnx the version that models.dvc n
 model-push: $(DVC)  ## copy that version to your own bucket, DVC's remote `s3`
 	.dvc-venv/bin/dvc push --remote s3
 
+space: $(SERVING) model  ## mirror the app and the model to the Hugging Face Space SPACE=your-name/seefood102
+	SPACE=$(SPACE) .venv/bin/python -m deploy.space
+
+lint-workflows: $(LINT)  ## check the workflows, the Dockerfile and the shell scripts
+	PATH="$(CURDIR)/.lint-venv/bin:$$PATH" actionlint
+	.lint-venv/bin/zizmor --offline --no-progress .github
+	.lint-venv/bin/hadolint Dockerfile
+	.lint-venv/bin/shellcheck deploy/*.sh .ci/run
+
 lock: $(DEVELOPMENT)  ## pin the serving requirements, with and without hashes
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml -o requirements.txt
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes --extra s3 pyproject.toml -o requirements.lock
 
 clean:  ## remove the environments
-	rm -rf .venv .dvc-venv
+	rm -rf .venv .dvc-venv .lint-venv
 
 $(SERVING): requirements.txt
 	$(PYTHON) -m venv .venv
@@ -84,4 +94,10 @@ $(DVC): pyproject.toml
 	$(PYTHON) -m venv .dvc-venv
 	.dvc-venv/bin/pip install --quiet --upgrade 'pip>=25.1'
 	.dvc-venv/bin/pip install --quiet --group dvc
+	touch $@
+
+$(LINT): pyproject.toml
+	$(PYTHON) -m venv .lint-venv
+	.lint-venv/bin/pip install --quiet --upgrade 'pip>=25.1'
+	.lint-venv/bin/pip install --quiet --only-binary :all: --group workflow-lint
 	touch $@

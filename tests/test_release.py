@@ -1,0 +1,170 @@
+"""Putting an image into service, on moto's CloudFormation; that ECS rolls back, only AWS can show."""
+
+import json
+import sys
+from datetime import datetime
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from moto import mock_aws
+from moto.cloudformation.models import cloudformation_backends
+
+from deploy import release as module
+from deploy.release import ReleaseError, Stack, parameters_of, release
+
+IMAGE, LATER = (f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/seefood102@sha256:{digit * 64}" for digit in "ab")
+FOUNDATION = {
+    "Resources": {"Logs": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": "/seefood102"}}},
+    "Outputs": {"LogGroupName": {"Value": "/seefood102"}, "BucketName": {"Value": "weights"}},
+}
+NAMES = ("Name", "ImageUri", "LogGroupName", "BucketName")
+SERVICE = {
+    "Parameters": {**{name: {"Type": "String"} for name in NAMES}, "MaxTasks": {"Type": "Number", "Default": 4}},
+    "Resources": {"Tasks": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": {"Ref": "MaxTasks"}}}},
+    "Outputs": {"Url": {"Value": {"Fn::Sub": "http://${Name}/${LogGroupName}/${BucketName}/${MaxTasks}/${ImageUri}"}}},
+}
+
+
+@pytest.fixture
+def template(tmp_path):
+    path = tmp_path / "service.json"
+    path.write_text(json.dumps(SERVICE))
+    return path
+
+
+@pytest.fixture
+def cloud(monkeypatch):
+    """An account with the foundation stack."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        client = boto3.client("cloudformation")
+        client.create_stack(StackName="seefood102-foundation", TemplateBody=json.dumps(FOUNDATION))
+        yield client
+
+
+def test_the_first_release_makes_the_stack_on_the_foundation_and_returns_its_address(cloud, template):
+    url = release("seefood102", IMAGE, {}, template)
+    assert url == f"http://seefood102//seefood102/weights/4/{IMAGE}"
+
+
+def test_the_next_release_has_its_own_image_and_keeps_what_was_set_before(cloud, template):
+    release("seefood102", IMAGE, {"MaxTasks": "8"}, template)
+    assert release("seefood102", LATER, {}, template).endswith(f"/8/{LATER}")
+    assert release("seefood102", LATER, {"MaxTasks": "2"}, template).endswith(f"/2/{LATER}")
+
+
+def test_a_stack_whose_creation_failed_is_deleted_and_made_anew(cloud, template, capsys):
+    release("seefood102", IMAGE, {"MaxTasks": "8"}, template)
+    (backend,) = [each["eu-central-1"] for each in cloudformation_backends.values() if "eu-central-1" in each]
+    (broken,) = [stack for stack in backend.stacks.values() if stack.name == "seefood102-service"]
+    broken.status = "CREATE_FAILED"
+    assert release("seefood102", LATER, {}, template).endswith(f"/4/{LATER}")  # the default, not what was
+    assert "is CREATE_FAILED, and of no use: deleting it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("image", ["seefood102:latest", "seefood102@sha256:abc"])
+def test_an_image_that_is_not_named_by_its_digest_is_refused(image, cloud, template):
+    with pytest.raises(ReleaseError, match="names no digest"):
+        release("seefood102", image, {}, template)
+
+
+def test_without_the_foundation_it_says_what_to_do_first(cloud, template):
+    with pytest.raises(ReleaseError, match="no stack mine-foundation in this account"):
+        release("mine", IMAGE, {}, template)
+
+
+def stubbed(*calls):
+    client = boto3.client("cloudformation", "eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")  # noqa: S106
+    stub = Stubber(client)
+    for call, answer in calls:
+        stub.add_response(call, answer)
+    stub.activate()
+    return client, stub
+
+
+def described(status):
+    stack = {"StackName": "s", "CreationTime": datetime(2025, 1, 1), "StackStatus": status}
+    return "describe_stacks", {"Stacks": [stack]}
+
+
+def events(*rows):
+    kept = [
+        {
+            "StackId": "s",
+            "StackName": "s",
+            "EventId": f"{number}",
+            "Timestamp": datetime(2025, 1, 1),
+            "LogicalResourceId": name,
+            "ResourceStatus": status,
+            "ResourceStatusReason": reason,
+        }
+        for number, (name, status, reason) in enumerate(rows)
+    ]
+    return "describe_stack_events", {"StackEvents": kept[::-1]}
+
+
+def test_a_release_that_is_rolled_back_is_an_error_with_the_reason_of_the_resource_that_failed():
+    old = ("Service", "UPDATE_FAILED", "of the last time")
+    rows = [
+        old,
+        ("Service", "UPDATE_FAILED", "ECS Deployment Circuit Breaker was triggered"),
+        ("Alarm", "UPDATE_FAILED", "Resource update cancelled"),
+    ]
+    client, stub = stubbed(
+        described("UPDATE_COMPLETE"),
+        events(old),
+        ("update_stack", {"StackId": "s"}),
+        described("UPDATE_IN_PROGRESS"),
+        events(old),
+        described("UPDATE_ROLLBACK_COMPLETE"),
+        events(*rows),
+    )
+    with pytest.raises(ReleaseError) as error:
+        Stack("s", client, pause=0).deploy("{}", {"ImageUri": IMAGE})
+    assert str(error.value) == "s is UPDATE_ROLLBACK_COMPLETE.\nService: ECS Deployment Circuit Breaker was triggered"
+    stub.assert_no_pending_responses()
+
+
+def test_nothing_to_update_is_no_error(capsys):
+    client, stub = stubbed(described("UPDATE_COMPLETE"), events())
+    stub.add_client_error("update_stack", "ValidationError", "No updates are to be performed.")
+    Stack("s", client).deploy("{}", {"ImageUri": IMAGE})
+    assert "as it should be already" in capsys.readouterr().out
+
+
+def test_a_wait_without_end_ends():
+    calls = [described("UPDATE_COMPLETE"), events()]
+    calls += [("update_stack", {"StackId": "s"}), described("UPDATE_IN_PROGRESS"), events()]
+    client, _ = stubbed(*calls)
+    with pytest.raises(ReleaseError, match="still UPDATE_IN_PROGRESS after 0 seconds"):
+        Stack("s", client, pause=0, timeout=0).deploy("{}", {"ImageUri": IMAGE})
+
+
+def test_the_command_fails_when_the_release_does_and_names_the_report(cloud, template, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["release", IMAGE, "--name", "mine", "--template", str(template)])
+    assert module.main() == 1
+    assert "python -m deploy.report --name mine" in capsys.readouterr().err
+
+
+def test_a_setting_that_is_empty_is_one_that_was_not_made(cloud, template, capsys, monkeypatch):
+    arguments = ["--template", str(template), "--set", "MaxTasks=", "--set", "BucketName=mine"]
+    monkeypatch.setattr(sys, "argv", ["release", IMAGE, *arguments])
+    assert module.main() == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"http://seefood102//seefood102/mine/4/{IMAGE}"
+
+
+def test_a_template_with_the_tags_of_cloudformation_is_read():
+    template = 'Parameters:\n  Name: {Type: String}\n  Cpu: {Type: Number}\nResources:\n  A: !Sub "${Name}"\n'
+    assert parameters_of(template) == {"Name", "Cpu"}
+    assert parameters_of("Resources: {}") == set()
+
+
+def test_the_settings_are_printed_as_the_doctors_options_and_nothing_is_deployed(cloud, template, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["release", IMAGE, "--set", "MaxTasks=8", "--only-print"])
+    assert module.main() == 0
+    expected = ["Name=seefood102", f"ImageUri={IMAGE}", "LogGroupName=/seefood102", "BucketName=weights", "MaxTasks=8"]
+    assert capsys.readouterr().out.splitlines() == [f"--set={setting}" for setting in expected]
+    assert Stack("seefood102-service").description() is None
