@@ -1,0 +1,1 @@
+"""What puts SeeFood102 on AWS, and what looks beforehand whether it would come up."""
