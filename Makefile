@@ -3,12 +3,13 @@ PYTHON ?= python3
 SERVING := .venv/.serving
 DEVELOPMENT := .venv/.development
 DVC := .dvc-venv/.installed
+INFRASTRUCTURE := .infrastructure-venv/.installed
 CKPT ?= runs/second_leg/checkpoints/best.ckpt
 # Keep what one step has freed for the next: given back to the kernel each time, it costs half of the training's speed.
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 
 .DEFAULT_GOAL := help
-.PHONY: help run model test bench lint style train export bench-training screenshots model-version lock clean
+.PHONY: help run model test bench lint lint-infrastructure style train export bench-training screenshots model-version lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,6 +28,10 @@ bench: $(DEVELOPMENT) model  ## measure speed, start and memory, beside a plain 
 lint: $(DEVELOPMENT)  ## check format, style and types
 	.venv/bin/ruff format --check . && .venv/bin/ruff check .
 	.venv/bin/mypy
+
+lint-infrastructure: $(INFRASTRUCTURE)  ## check the CloudFormation templates
+	.infrastructure-venv/bin/cfn-lint deploy/foundation.yaml deploy/service.yaml
+	.infrastructure-venv/bin/checkov --quiet --compact --framework cloudformation -f deploy/foundation.yaml deploy/service.yaml
 
 style: $(DEVELOPMENT)  ## mend format and style
 	.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
@@ -53,7 +58,7 @@ lock: $(DEVELOPMENT)  ## pin the serving requirements, with and without hashes
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes pyproject.toml -o requirements.lock
 
 clean:  ## remove the environments
-	rm -rf .venv .dvc-venv
+	rm -rf .venv .dvc-venv .infrastructure-venv
 
 $(SERVING): requirements.txt
 	$(PYTHON) -m venv .venv
@@ -72,4 +77,10 @@ $(DVC): pyproject.toml
 	$(PYTHON) -m venv .dvc-venv
 	.dvc-venv/bin/pip install --quiet --upgrade 'pip>=25.1'
 	.dvc-venv/bin/pip install --quiet --group dvc
+	touch $@
+
+$(INFRASTRUCTURE): pyproject.toml
+	$(PYTHON) -m venv .infrastructure-venv
+	.infrastructure-venv/bin/pip install --quiet --upgrade 'pip>=25.1'
+	.infrastructure-venv/bin/pip install --quiet --group infrastructure
 	touch $@
