@@ -31,7 +31,7 @@ lint: $(DEVELOPMENT)  ## check format, style and types
 
 lint-infrastructure: $(INFRASTRUCTURE)  ## check the CloudFormation templates
 	.infrastructure-venv/bin/cfn-lint deploy/foundation.yaml deploy/service.yaml
-	.infrastructure-venv/bin/checkov --quiet --compact --framework cloudformation -f deploy/foundation.yaml deploy/service.yaml
+	.infrastructure-venv/bin/checkov --skip-download --quiet --compact --framework cloudformation -f deploy/foundation.yaml deploy/service.yaml
 
 style: $(DEVELOPMENT)  ## mend format and style
 	.venv/bin/ruff check --fix . ; .venv/bin/ruff format .

@@ -4,6 +4,7 @@
 moto starts no task, and holds nobody to IAM: what is seen here is that doctor reads the account, not that AWS obeys it.
 """
 
+import ast
 import json
 import shutil
 
@@ -153,7 +154,14 @@ class Account:
         )  # fmt: skip
         outputs = stacks.describe_stacks(StackName="seefood102-foundation")["Stacks"][0]["Outputs"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
-        self.client("iam").create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
+        iam = self.client("iam")
+        which = {"RoleName": "seefood102-execution", "PolicyName": "start"}
+        written = iam.get_role_policy(**which)["PolicyDocument"]
+        if isinstance(written, str):  # moto's CloudFormation writes it as Python would, and not as JSON
+            iam.put_role_policy(**which, PolicyDocument=json.dumps(ast.literal_eval(written)))
+        # moto's create_service_linked_role gives it another name than AWS does.
+        path = "/aws-service-role/ecs.amazonaws.com/"
+        iam.create_role(RoleName="AWSServiceRoleForECS", Path=path, AssumeRolePolicyDocument="{}")
         platform = {"architecture": "amd64", "os": "linux"}
         self.digest = self.push({"manifests": [{"digest": "sha256:" + "1" * 64, "size": 1, "platform": platform}]})
 

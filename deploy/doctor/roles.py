@@ -41,6 +41,7 @@ def check_trust(name: str, document: dict[str, Any], subjects: list[str]) -> Ite
         for operator, condition in statement.get("Condition", {}).items()
         if operator in ("StringEquals", "StringLike")
         for pattern in listed(condition.get(_SUBJECT, []))
+        if pattern  # moto has a None where the template has AWS::NoValue
     ]
     missing = [subject for subject in subjects if not any(fnmatchcase(subject, pattern) for pattern in trusted)]
     if missing:
