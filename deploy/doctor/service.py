@@ -88,7 +88,7 @@ def _network(template: Template, service: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("no-route-to-ecr", "The new network has no route to an internet gateway.")
     elif own_network and network.get("AssignPublicIp") != "ENABLED":
         yield Finding("no-public-address", "The new network's subnets are public, and the tasks get no public address.")
-    container = next(iter(template.only("ECS::TaskDefinition").get("ContainerDefinitions", [])), {})
+    container: dict[str, Any] = next(iter(template.only("ECS::TaskDefinition").get("ContainerDefinitions", [])), {})
     ports = {str(mapping["ContainerPort"]) for mapping in container.get("PortMappings", [])}
     groups = {target(group) for group in network.get("SecurityGroups", [])}
     balancers = {target(group) for group in template.only("::LoadBalancer").get("SecurityGroups", [])}
