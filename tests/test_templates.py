@@ -279,6 +279,13 @@ def test_both_stacks_are_created_updated_and_deleted(monkeypatch):
         (described,) = stacks.describe_stacks(StackName="seefood102-service")["Stacks"]
         assert {"ParameterKey": "ImageUri", "ParameterValue": uri + "1" * 64} in described["Parameters"]
 
+        # moto's CloudFormation never deletes a route table, and then refuses to delete its VPC.
+        ec2 = client("ec2")
+        for table in ec2.describe_route_tables()["RouteTables"]:
+            if not any(association["Main"] for association in table["Associations"]):
+                for association in table["Associations"]:
+                    ec2.disassociate_route_table(AssociationId=association["RouteTableAssociationId"])
+                ec2.delete_route_table(RouteTableId=table["RouteTableId"])
         for stack in ("seefood102-service", "seefood102-foundation"):
             stacks.delete_stack(StackName=stack)
         left = [s["StackName"] for s in stacks.list_stacks()["StackSummaries"] if s["StackStatus"] != "DELETE_COMPLETE"]
