@@ -4,6 +4,7 @@ SERVING := .venv/.serving
 DEVELOPMENT := .venv/.development
 DVC := .dvc-venv/.installed
 LINT := .lint-venv/.installed
+INFRASTRUCTURE := .infrastructure-venv/.installed
 IMAGE ?= seefood102:latest
 FIRST := runs/default/checkpoints/best.ckpt
 SECOND := runs/second_leg/checkpoints/best.ckpt
@@ -12,7 +13,7 @@ CKPT ?= $(SECOND) $(SECOND) $(FIRST)
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 
 .DEFAULT_GOAL := help
-.PHONY: help run model test container container-test bench lint style train export bench-training screenshots model-version model-push lock clean space lint-workflows
+.PHONY: help run model test container container-test bench lint lint-infrastructure style train export bench-training screenshots model-version model-push lock clean space lint-workflows
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -37,6 +38,10 @@ bench: $(DEVELOPMENT) model  ## measure speed, start and memory, beside a plain 
 lint: $(DEVELOPMENT)  ## check format, style and types
 	.venv/bin/ruff format --check . && .venv/bin/ruff check .
 	.venv/bin/mypy
+
+lint-infrastructure: $(INFRASTRUCTURE)  ## check the CloudFormation templates
+	.infrastructure-venv/bin/cfn-lint deploy/foundation.yaml deploy/service.yaml
+	.infrastructure-venv/bin/checkov --skip-download --quiet --compact --framework cloudformation -f deploy/foundation.yaml deploy/service.yaml
 
 style: $(DEVELOPMENT)  ## mend format and style
 	.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
@@ -75,7 +80,7 @@ lock: $(DEVELOPMENT)  ## pin the serving requirements, with and without hashes
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes --extra s3 pyproject.toml -o requirements.lock
 
 clean:  ## remove the environments
-	rm -rf .venv .dvc-venv .lint-venv
+	rm -rf .venv .dvc-venv .lint-venv .infrastructure-venv
 
 $(SERVING): requirements.txt
 	$(PYTHON) -m venv .venv
@@ -100,4 +105,10 @@ $(LINT): pyproject.toml
 	$(PYTHON) -m venv .lint-venv
 	.lint-venv/bin/pip install --quiet --upgrade 'pip>=25.1'
 	.lint-venv/bin/pip install --quiet --only-binary :all: --group workflow-lint
+	touch $@
+
+$(INFRASTRUCTURE): pyproject.toml
+	$(PYTHON) -m venv .infrastructure-venv
+	.infrastructure-venv/bin/pip install --quiet --upgrade 'pip>=25.1'
+	.infrastructure-venv/bin/pip install --quiet --group infrastructure
 	touch $@

@@ -1,0 +1,250 @@
+# ruff: noqa: E501 (the table of what is broken is read line by line)
+"""Doctor names what is broken, and nothing else: one thing broken at a time, in a copy of the files or in an account of moto.
+
+moto starts no task, and holds nobody to IAM: what is seen here is that doctor reads the account, not that AWS obeys it.
+"""
+
+import ast
+import json
+import shutil
+
+import boto3
+import pytest
+from moto import mock_aws
+from serving import ROOT
+
+from deploy.doctor.__main__ import arguments, findings, main
+from deploy.doctor.findings import REMEDIES
+
+REGION = "eu-central-1"
+DOCKERFILE = "FROM python:3.11-slim\nENV GRADIO_SERVER_PORT=7860\nUSER 10001\nEXPOSE 7860\nVOLUME /tmp\n"
+WORKFLOW = """
+permissions: {contents: read}
+jobs:
+  deploy:
+    permissions: {contents: read, id-token: write}
+    steps:
+      - uses: aws-actions/configure-aws-credentials@v5
+      - run: docker build --platform linux/amd64 .
+"""
+
+# code, file, what stands there, what breaks it
+BROKEN_FILES = [
+    ("balancer-shut-out", "service.yaml", "SourceSecurityGroupId: !GetAtt BalancerSecurityGroup", "SourceSecurityGroupId: !GetAtt TaskSecurityGroup"),
+    ("balancer-shut-out", "service.yaml", "FromPort: !FindInMap [App, Container, Port]\n      ToPort: !FindInMap [App, Container, Port]\n      SourceS", "FromPort: 80\n      ToPort: 80\n      SourceS"),
+    ("container-name", "service.yaml", "- ContainerName: !FindInMap [App, Container, Name]", "- ContainerName: app"),
+    ("cpu-memory", "service.yaml", 'Default: "2048"', 'Default: "1024"'),
+    ("execution-role", "foundation.yaml", "Action: [logs:CreateLogStream, logs:PutLogEvents]", "Action: logs:PutLogEvents"),
+    ("execution-role", "foundation.yaml", "Action: [ecr:BatchCheckLayerAvailability, ecr:BatchGetImage, ecr:GetDownloadUrlForLayer]", "Action: ecr:DescribeImages"),
+    ("health-command", "service.yaml", "- CMD\n              - python\n              - -c", "- CMD\n              - curl\n              - -f"),
+    ("health-path", "service.yaml", "HealthCheckPath: !FindInMap [App, Container, HealthPath]", "HealthCheckPath: /health"),
+    ("no-grace-period", "service.yaml", "HealthCheckGracePeriodSeconds: 180", "HealthCheckGracePeriodSeconds: 0"),
+    ("no-grace-period", "service.yaml", "      HealthCheckGracePeriodSeconds: 180\n", ""),
+    ("no-listener", "service.yaml", "DependsOn: [HttpListener, MetricsAreNotPublic, FromBalancerToTask]", "DependsOn: FromBalancerToTask"),
+    ("no-public-address", "service.yaml", "Default: ENABLED", "Default: DISABLED"),
+    ("no-route-to-ecr", "service.yaml", "      GatewayId: !Ref InternetGateway\n", ""),
+    ("ports-differ", "service.yaml", "Port: !FindInMap [App, Container, Port]\n      HealthCheckPath", "Port: 8080\n      HealthCheckPath"),
+    ("ports-differ", "service.yaml", "ContainerPort: !FindInMap [App, Container, Port]\n          TargetGroupArn", "ContainerPort: 80\n          TargetGroupArn"),
+    ("ports-differ", "service.yaml", "GRADIO_SERVER_PORT, Value: !FindInMap [App, Container, Port]", "GRADIO_SERVER_PORT, Value: 8000"),
+    ("ports-differ", "Dockerfile", "EXPOSE 7860", "EXPOSE 8080"),
+    ("starved-health-check", "service.yaml", "StartPeriod: 120", "StartPeriod: 10"),
+    ("starved-health-check", "service.yaml", "HealthCheckGracePeriodSeconds: 180", "HealthCheckGracePeriodSeconds: 10"),
+    ("target-type", "service.yaml", "      TargetType: ip # what Fargate's tasks are known by\n", ""),
+    ("temporary-not-writable", "service.yaml", "ContainerPath: !FindInMap [App, Container, Temporary]", "ContainerPath: /data"),
+    ("temporary-not-writable", "Dockerfile", "VOLUME /tmp", "VOLUME /data"),
+    ("wrong-architecture", "service.yaml", "Default: X86_64", "Default: ARM64"),
+    ("wrong-architecture", "deploy.yml", "linux/amd64", "linux/arm64"),
+    ("no-id-token", "deploy.yml", ", id-token: write", ""),
+    ("subject-not-trusted", "deploy.yml", "    steps:", "    environment: production\n    steps:"),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_credentials(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name in ("foundation.yaml", "service.yaml"):
+        shutil.copy(ROOT / "deploy" / name, tmp_path)
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    (tmp_path / "deploy.yml").write_text(WORKFLOW)
+    return tmp_path
+
+
+def options(files, *more):
+    app = ROOT / "seefood/serving/server.py"
+    places = {
+        "foundation": "foundation.yaml",
+        "service": "service.yaml",
+        "dockerfile": "Dockerfile",
+        "workflow": "deploy.yml",
+    }
+    return [f"--app={app}", *(f"--{option}={files / name}" for option, name in places.items()), *more]
+
+
+def codes(files, *more):
+    return {finding.code for finding in findings(arguments(options(files, *more)))}
+
+
+def broken(files, name, old, new):
+    text = (files / name).read_text()
+    assert old in text
+    (files / name).write_text(text.replace(old, new))
+
+
+def test_nothing_is_found_in_files_that_are_as_they_should_be(files, capsys):
+    assert main(options(files, "--strict")) == 0
+    output = capsys.readouterr()
+    assert "Nothing found" in output.out
+    assert "no credentials" in output.err
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "old", "new"), BROKEN_FILES, ids=[f"{b[0]}-{i}" for i, b in enumerate(BROKEN_FILES)]
+)
+def test_what_is_broken_in_a_file_is_named_and_nothing_else(code, name, old, new, files):
+    broken(files, name, old, new)
+    assert codes(files, "--offline") == {code}
+
+
+@pytest.mark.parametrize("form", ["}/${GitHubRepository}:ref", "@${GitHubRepositoryId}:ref"], ids=["names", "numbers"])
+def test_a_role_that_lacks_either_form_of_githubs_subject_is_named(form, files):
+    broken(files, "foundation.yaml", form, form.replace(":ref", ":pull"))
+    assert codes(files, "--offline") == {"subject-not-trusted"}
+
+
+def test_a_finding_is_printed_with_its_remedy_and_the_exit_code_is_1(files, capsys):
+    broken(files, "Dockerfile", "VOLUME /tmp", "")
+    assert main(options(files, "--offline")) == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith("temporary-not-writable: ")
+    assert f"remedy: {REMEDIES['temporary-not-writable']}" in printed
+
+
+def test_a_file_that_is_absent_is_a_finding_only_when_asked_for(files):
+    (files / "Dockerfile").unlink()
+    assert codes(files, "--offline") == set()
+    assert codes(files, "--offline", "--strict") == {"file-missing"}
+
+
+# --- the account
+
+
+class Account:
+    """An account that has the foundation, an image for amd64, and the role that ECS makes for itself."""
+
+    def __init__(self, files):
+        self.files = files
+        self.client = boto3.Session(region_name=REGION).client
+        stacks = self.client("cloudformation")
+        stacks.create_stack(
+            StackName="seefood102-foundation",
+            TemplateBody=(files / "foundation.yaml").read_text(),
+            Capabilities=["CAPABILITY_NAMED_IAM"],
+            Parameters=[
+                {"ParameterKey": name, "ParameterValue": value}
+                for name, value in {"GitHubOwner": "ada", "GitHubRepository": "food", "GitHubOwnerId": "7", "GitHubRepositoryId": "8"}.items()
+            ],
+        )  # fmt: skip
+        outputs = stacks.describe_stacks(StackName="seefood102-foundation")["Stacks"][0]["Outputs"]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
+        iam = self.client("iam")
+        which = {"RoleName": "seefood102-execution", "PolicyName": "start"}
+        written = iam.get_role_policy(**which)["PolicyDocument"]
+        if isinstance(written, str):  # moto's CloudFormation writes it as Python would, and not as JSON
+            iam.put_role_policy(**which, PolicyDocument=json.dumps(ast.literal_eval(written)))
+        # moto's create_service_linked_role gives it another name than AWS does.
+        path = "/aws-service-role/ecs.amazonaws.com/"
+        iam.create_role(RoleName="AWSServiceRoleForECS", Path=path, AssumeRolePolicyDocument="{}")
+        platform = {"architecture": "amd64", "os": "linux"}
+        self.digest = self.push({"manifests": [{"digest": "sha256:" + "1" * 64, "size": 1, "platform": platform}]})
+
+    def push(self, manifest):
+        kind = "index" if "manifests" in manifest else "manifest"
+        manifest = {"schemaVersion": 2, "mediaType": f"application/vnd.oci.image.{kind}.v1+json", **manifest}
+        pushed = self.client("ecr").put_image(
+            repositoryName="seefood102", imageManifest=json.dumps(manifest), imageTag=kind
+        )
+        return pushed["image"]["imageId"]["imageDigest"]
+
+    def codes(self, repository="ada@7/food@8", **values):
+        values = {
+            "ImageUri": f"{self.outputs['RepositoryUri']}@{self.digest}",
+            "LogGroupName": self.outputs["LogGroupName"],
+            "BucketName": self.outputs["BucketName"],
+        } | values
+        return codes(
+            self.files, f"--repository={repository}", *(f"--set={name}={value}" for name, value in values.items())
+        )
+
+
+@pytest.fixture
+def account(files, monkeypatch, no_credentials):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    with mock_aws(), pytest.warns(UserWarning, match="not supported by moto"):
+        yield Account(files)
+
+
+def test_nothing_is_found_in_an_account_that_has_the_foundation_and_what_it_lacks_is_named(account):
+    assert account.codes() == set()
+    assert account.codes(repository="ada/food") == set()
+    assert account.codes(repository="eve/food") == {"subject-not-trusted"}
+    uri = account.outputs["RepositoryUri"]
+    assert account.codes(ImageUri=f"{uri}:1234567") == {"no-image"}
+    assert account.codes(ImageUri=f"{uri}@sha256:{'0' * 64}") == {"no-image"}
+    assert account.codes(ImageUri=f"{uri}-other:1234567") == {"no-image"}
+    assert account.codes(LogGroupName="/ecs/other") == {"no-log-group"}
+    assert account.codes(BucketName="somebody-elses") == {"bucket-not-reachable"}
+    assert account.codes(BucketName="") == {"bucket-not-reachable"}
+
+
+def test_the_image_in_the_account_must_be_of_the_tasks_architecture(account):
+    (account.files / "deploy.yml").unlink()
+    assert account.codes(CpuArchitecture="ARM64") == {"wrong-architecture"}
+
+
+def test_roles_in_the_account_are_read_as_they_are_and_not_as_the_template_says(account):
+    iam = account.client("iam")
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}]}
+    iam.put_role_policy(RoleName="seefood102-execution", PolicyName="start", PolicyDocument=json.dumps(document))
+    assert account.codes() == {"execution-role"}
+    document["Statement"][0]["Action"] = ["ecr:*", "logs:*"]
+    iam.put_role_policy(RoleName="seefood102-execution", PolicyName="start", PolicyDocument=json.dumps(document))
+    assert account.codes() == set()
+    iam.delete_role(RoleName="AWSServiceRoleForECS")
+    assert account.codes() == {"no-service-linked-role"}
+
+
+def test_subnets_of_an_existing_network_need_a_way_to_ecr(account):
+    ec2 = account.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
+    private = {"VpcId": vpc, "SubnetIds": subnet, "AssignPublicIp": "DISABLED"}
+    assert account.codes(**private) == {"no-route-to-ecr"}
+    for service in ("ecr.api", "ecr.dkr", "logs", "s3"):
+        ec2.create_vpc_endpoint(VpcId=vpc, ServiceName=f"com.amazonaws.{REGION}.{service}")
+    assert account.codes(**private) == set()
+
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+    table = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"][0]["RouteTableId"]
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+    assert account.codes(**private) == {"no-public-address"}
+    assert account.codes(**private | {"AssignPublicIp": "ENABLED"}) == set()
+
+
+def test_every_finding_has_a_row_in_the_documents_table_and_is_broken_by_a_test():
+    table = (ROOT / "docs/ship.md").read_text()
+    rows = {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")}
+    assert rows == set(REMEDIES)
+    in_files = {code for code, *_ in BROKEN_FILES}
+    here = (ROOT / "tests/test_doctor.py").read_text()
+    assert {code for code in REMEDIES if f'{{"{code}"}}' in here} | in_files == set(REMEDIES)
