@@ -242,7 +242,7 @@ def test_subnets_of_an_existing_network_need_a_way_to_ecr(account):
 
 
 def test_every_finding_has_a_row_in_the_documents_table_and_is_broken_by_a_test():
-    table = (ROOT / "docs/ship.md").read_text()
+    table = (ROOT / "docs/ship.md").read_text().partition("## What doctor finds")[2].partition("\n## ")[0]
     rows = {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")}
     assert rows == set(REMEDIES)
     in_files = {code for code, *_ in BROKEN_FILES}
