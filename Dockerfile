@@ -4,11 +4,16 @@ ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS packages
 COPY requirements.lock /
-# Without pip, and without what only developers of these packages read. Compiled, since nothing can be written later.
+# Without pip, and without what only developers of these packages need: tests, converters, and botocore's descriptions of
+# the services of AWS but for S3 and those that sign in. Compiled, since nothing can be written later.
 RUN python -m venv --without-pip /venv \
     && python -m pip --python /venv/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes \
        --only-binary :all: -r requirements.lock \
-    && rm -r /venv/lib/python3*/site-packages/pandas/tests /venv/lib/python3*/site-packages/gradio/templates/node \
+    && cd /venv/lib/python3*/site-packages \
+    && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name 'sso*' ! -name 'sts' -exec rm -r {} + \
+    && find numpy -path '*/tests/*' -name 'test_*' -delete \
+    && rm -r pandas/tests gradio/templates/node gradio/media_assets \
+       onnxruntime/transformers onnxruntime/tools onnxruntime/quantization \
     && python -m compileall -q -j 0 /venv/lib
 
 FROM ${BASE_IMAGE}
