@@ -160,6 +160,14 @@ def test_it_says_of_every_example_what_the_predictor_outside_says(app, predictor
         np.testing.assert_allclose(confidences, [probability for _, probability in expected], atol=1e-4)
 
 
+def test_it_can_keep_feedback_in_a_bucket(s3, root, configuration):
+    s3.create_bucket(Bucket="answers", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    code = "from seefood.serving.feedback import S3Store; S3Store('s3://answers').add_line('{}')"
+    chain = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    subprocess.run(command_in(root, configuration, ["python", "-c", code], **chain), check=True)
+    assert len(s3.list_objects_v2(Bucket="answers")["Contents"]) == 1
+
+
 def test_its_health_check_passes_where_the_app_answers_and_fails_where_not(app, root, configuration):
     check = configuration["Healthcheck"]["Test"][1:]
     for port, status in {app[0].rpartition(":")[2]: 0, "1": 1}.items():
