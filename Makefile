@@ -29,7 +29,7 @@ test: $(DEVELOPMENT) model  ## run the whole test suite
 container: model  ## build the image IMAGE with docker or buildah
 	deploy/build.sh $(IMAGE)
 
-container-test: $(DEVELOPMENT) container  ## build the image (as root, with buildah), run it, and compare its answers
+container-test: $(DEVELOPMENT) container  ## build the image (with buildah, as root), run it, and compare its answers
 	SEEFOOD_IMAGE=$(IMAGE) .venv/bin/python -m pytest tests/test_container.py
 
 bench: $(DEVELOPMENT) model  ## measure speed, start and memory, beside a plain gr.Interface and FastAPI endpoint
@@ -46,7 +46,7 @@ lint-infrastructure: $(INFRASTRUCTURE)  ## check the CloudFormation templates
 style: $(DEVELOPMENT)  ## mend format and style
 	.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
 
-train: $(DEVELOPMENT)  ## train the embedded model (set SEEFOOD_DATA; four hours on two cores)
+train: $(DEVELOPMENT)  ## train the embedded model (set SEEFOOD_DATA; three hours on two cores)
 	.venv/bin/python -m seefood.training.made runs/made 1500
 	$(KEEP_MEMORY) .venv/bin/python train.py fit --config configs/default.yaml
 	$(KEEP_MEMORY) .venv/bin/python train.py fit --config configs/default.yaml --config configs/second_leg.yaml
@@ -95,20 +95,9 @@ models/seefood.onnx: models.dvc | $(DVC)
 	.dvc-venv/bin/dvc pull
 	touch $@
 
-$(DVC): pyproject.toml
-	$(PYTHON) -m venv .dvc-venv
-	.dvc-venv/bin/pip install --quiet --upgrade 'pip>=25.1'
-	.dvc-venv/bin/pip install --quiet --group dvc
-	touch $@
-
-$(LINT): pyproject.toml
-	$(PYTHON) -m venv .lint-venv
-	.lint-venv/bin/pip install --quiet --upgrade 'pip>=25.1'
-	.lint-venv/bin/pip install --quiet --only-binary :all: --group workflow-lint
-	touch $@
-
-$(INFRASTRUCTURE): pyproject.toml
-	$(PYTHON) -m venv .infrastructure-venv
-	.infrastructure-venv/bin/pip install --quiet --upgrade 'pip>=25.1'
-	.infrastructure-venv/bin/pip install --quiet --group infrastructure
+# Tools whose pins fight with the app's: each dependency group of pyproject.toml in an environment of its own.
+.%-venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .$*-venv
+	.$*-venv/bin/pip install --quiet --upgrade 'pip>=25.1'
+	.$*-venv/bin/pip install --quiet --group $*
 	touch $@

@@ -49,12 +49,17 @@ class Server:
             return caller.connect_ex((host, int(port))) == 0
 
 
+def free_port():
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 @contextmanager
 def started_app(model, folder, **variables):
     """app.py under tests/guarded_app.py on a free port; its uploads go to `folder`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     output_file, outside_calls = folder / "output.txt", folder / "outside_calls.txt"
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "HF_"))},
@@ -69,7 +74,7 @@ def started_app(model, folder, **variables):
     server = Server(f"http://127.0.0.1:{port}", Path(model), output_file, outside_calls, process)
     try:
         deadline = time.monotonic() + 120
-        while not _is_healthy(server.url):
+        while not is_healthy(server.url):
             said = server.output.read_text()
             assert process.poll() is None, f"app.py ended before it answered:\n{said}"
             assert time.monotonic() < deadline, f"app.py did not answer in two minutes:\n{said}"
@@ -115,7 +120,8 @@ def classify(url, content, **options):
     return answer
 
 
-def _is_healthy(url):
+def is_healthy(url):
+    """Whether the app at an address says that it is well."""
     try:
         with urllib.request.urlopen(f"{url}/healthz", timeout=10) as response:  # noqa: S310  (our own server)
             return response.status == 200

@@ -9,18 +9,14 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import time
-import urllib.request
 from pathlib import Path
 
-import numpy as np
 import pytest
-from gradio_client import Client, handle_file
-from serving import EXAMPLES, ROOT
+from serving import ROOT, free_port, is_healthy
 
-from seefood.names import display_name
+from deploy.smoke import Table, differences
 from seefood.predictor import Predictor
 
 IMAGE = os.environ.get("SEEFOOD_IMAGE", "")
@@ -75,27 +71,17 @@ def command_in(root, configuration, command, **environment):
 @pytest.fixture(scope="module")
 def app(root, configuration):
     """The image's own command, on a free port: its address and its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = command_in(root, configuration, configuration["Cmd"], GRADIO_SERVER_PORT=str(port))
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 120
-    while not answers(f"{url}/healthz"):
+    while not is_healthy(url):
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline, "the image did not answer in two minutes"
         time.sleep(0.5)
     yield url, process
     process.kill()
-
-
-def answers(url):
-    try:
-        with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310  (our own server)
-            return response.status == 200
-    except OSError:
-        return False
 
 
 def test_it_starts_as_a_user_without_rights_with_a_command_that_signals_reach(configuration):
@@ -150,14 +136,8 @@ def test_nothing_but_tmp_can_be_written(root, configuration):
         assert status == 0 or "Read-only file system" in done.stderr
 
 
-def test_it_says_of_every_example_what_the_predictor_outside_says(app, predictor, tmp_path):
-    client = Client(app[0], verbose=False, analytics_enabled=False, download_files=tmp_path)
-    for path in EXAMPLES:
-        answer = client.predict(handle_file(path), api_name="/predict")
-        expected = predictor.predict(path).top(5)
-        assert [guess["label"] for guess in answer["confidences"]] == [display_name(label) for label, _ in expected]
-        confidences = [guess["confidence"] for guess in answer["confidences"]]
-        np.testing.assert_allclose(confidences, [probability for _, probability in expected], atol=1e-4)
+def test_it_says_of_every_example_what_the_predictor_outside_says(app):
+    assert not list(differences(app[0], Table.of_this_repository(ROOT / "models/seefood.onnx"), tolerance=1e-4))
 
 
 def test_it_can_keep_feedback_in_a_bucket(s3, root, configuration):

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
-from serving import EXAMPLES, ROOT, started_app
+from serving import EXAMPLES, ROOT, free_port, started_app
 
 from seefood.names import display_name
 
@@ -61,9 +61,7 @@ def proxied(model_file, tmp_path_factory):
     """The address of the app behind nginx, and the TLS context that trusts its certificate."""
     folder = tmp_path_factory.mktemp("nginx")
     trust = make_certificate(folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     limits = {"SEEFOOD_RATE_LIMIT": "60", "SEEFOOD_QUEUE_LENGTH": "40"}
     with started_app(model_file, folder, GRADIO_ROOT_PATH="/seefood", **limits) as app:
         user = "" if os.geteuid() else "user root;"  # else its workers could not write into the folder

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ import boto3
 import httpx
 import pytest
 from botocore.stub import Stubber
-from serving import ROOT
+from serving import ROOT, free_port
 
 from deploy.push import PushError, push
 
@@ -53,9 +52,7 @@ def registry(tmp_path_factory):
     if not shutil.which("docker-registry") or not shutil.which("skopeo"):
         pytest.skip("no docker-registry and skopeo here: apt-get install docker-registry skopeo")
     folder = tmp_path_factory.mktemp("registry")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     settings = {
         "version": 0.1,
         "storage": {"filesystem": {"rootdirectory": str(folder / "images")}},

@@ -1,13 +1,12 @@
 """The smoke test tells the right model from another, and says what is wrong; on the real app."""
 
 import json
-import socket
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
-from serving import EXAMPLES, ROOT, color_model, started_app
+from serving import EXAMPLES, ROOT, color_model, free_port, started_app
 
 from deploy.smoke import Table, check, compare, open_to_the_public
 from seefood.names import display_name
@@ -55,9 +54,7 @@ def test_an_app_with_another_model_fails_and_both_models_are_named(table, tmp_pa
 
 
 def test_where_nothing_answers_the_command_fails_and_says_where_and_why(table, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     path = tmp_path / "table.json"
     path.write_text(json.dumps({"model": table.model, "photos": table.photos}))
     command = [sys.executable, "-m", "deploy.smoke", f"http://127.0.0.1:{port}", "--table", path, "--wait", "1"]

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ import httpx
 import pytest
 import yaml
 from hub import running_hub
-from serving import EXAMPLES, ROOT
+from serving import EXAMPLES, ROOT, free_port
 
 from deploy.smoke import Table, check
 from deploy.space import SpaceError, assemble, readme, requirements, source_of
@@ -50,9 +49,7 @@ def files(mirrored, tmp_path):
 @contextmanager
 def started(folder, python, variables):
     """app.py of a folder, with its own files and the Space's variables alone; yields its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     environment |= {**variables, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "uploads")}
     with (folder / "output.txt").open("w") as output:

@@ -157,3 +157,11 @@ def test_nothing_that_a_stranger_can_write_is_pasted_into_a_script():
     for name in WORKFLOWS:
         for job in load(name)["jobs"].values():
             assert not [step["run"] for step in steps(job) if "${{" in step.get("run", "")]
+
+
+def test_the_job_that_asks_doctor_installs_what_doctor_reads_templates_with():
+    scripts = [step.get("run", "") for step in steps(load("deploy.yml")["jobs"]["deploy"])]
+    doctor = next(number for number, script in enumerate(scripts) if "deploy.doctor" in script)
+    installed = " ".join(scripts[:doctor])
+    assert "cfn-lint" in installed
+    assert "boto3" in installed

@@ -69,7 +69,7 @@ class S3Store:
             import boto3
         except ImportError:
             raise SettingsError(
-                f"SEEFOOD_FEEDBACK={address}: needs boto3. Install the extra: pip install 'seefood102[s3]', or boto3."
+                f"SEEFOOD_FEEDBACK={address}: needs boto3. Install the extra: pip install '.[s3]'."
             ) from None
         self.bucket, _, prefix = address.removeprefix("s3://").partition("/")
         if not self.bucket:

@@ -17,7 +17,7 @@ class FastDepthwise(nn.Conv2d):
     """A depthwise `nn.Conv2d`, or timm's `Conv2dSame`, with the same weights, output and gradients.
 
     PyTorch computes the weight gradient of large depthwise kernels on small maps by a general
-    path; here it is a matrix product for each channel, 10 to 25 times as fast.
+    path; here it is a matrix product for each channel. On maps of 3 x 3 to 12 x 12 it was 3 to 25 times as fast.
 
     Attributes:
         fast: whether to compute it so.
