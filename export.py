@@ -25,6 +25,7 @@ from lightning.pytorch.trainer.states import RunningStage
 from seefood.errors import ExportError, SeeFoodError
 from seefood.metadata import Metadata
 from seefood.predictor import Predictor
+from seefood.training.averaging import mean_checkpoint
 from seefood.training.card import Report, write_card
 from seefood.training.data import FoodData
 from seefood.training.evaluation import (
@@ -128,17 +129,19 @@ def export(
 
 def _restored(checkpoints: Sequence[Path], image_size: int | None) -> tuple[FoodClassifier, FoodData, Metadata, str]:
     """What checkpoints hold: the network, the photos of the first, the facts about it, and how it was trained."""
-    checkpoint = checkpoints[0]
+    state = mean_checkpoint(checkpoints)
     size = {"image_size": image_size} if image_size else {}
-    classifier = FoodClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights="random", **size)
-    data = FoodData.load_from_checkpoint(checkpoint, **size)
+    classifier = FoodClassifier.load_from_checkpoint(
+        checkpoints[0], map_location="cpu", weights="random", teacher=None, **size
+    )
+    data = FoodData.load_from_checkpoint(checkpoints[0], **size)
     if data.labels != classifier.labels:
         raise ExportError(
             f"The sources have the labels {data.labels}, the checkpoint was trained on {classifier.labels}. "
             "Restore the photos as they were, or train again."
         )
+    classifier.load_state_dict(state["state_dict"])
     data.setup("fit")
-    state = torch.load(checkpoint, map_location="cpu")
     facts = Metadata(
         labels=classifier.labels,
         image_size=data.image_size,
@@ -149,27 +152,7 @@ def _restored(checkpoints: Sequence[Path], image_size: int | None) -> tuple[Food
         training_commit=state.get("commit", "unknown"),
         created=date.today().isoformat(),
     )
-    training = _training(state, data.batch_size)
-    if len(checkpoints) > 1:
-        classifier.load_state_dict(_mean_weights(checkpoints))
-        parts = ", ".join(f"{checkpoints.count(path)} of `{path}`" for path in dict.fromkeys(checkpoints))
-        training += f"; the weights are the mean of {parts}"
-    return classifier, data, facts, training
-
-
-def _mean_weights(checkpoints: Sequence[Path]) -> dict[str, torch.Tensor]:
-    states = [torch.load(path, map_location="cpu")["state_dict"] for path in checkpoints]
-    if any(_shapes(state) != _shapes(states[0]) for state in states):
-        names = ", ".join(map(str, checkpoints))
-        raise ExportError(f"{names}: not of the same network. Name checkpoints of one architecture and labels.")
-    return {
-        name: torch.stack([state[name] for state in states]).mean(dim=0) if value.is_floating_point() else value
-        for name, value in states[0].items()
-    }
-
-
-def _shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in state.items()}
+    return classifier, data, facts, _training(state, data.batch_size)
 
 
 def _training(state: dict[str, Any], batch_size: int) -> str:
@@ -181,9 +164,14 @@ def _training(state: dict[str, Any], batch_size: int) -> str:
     seconds = state["callbacks"].get("Timer", {}).get("time_elapsed", {}).get(RunningStage.TRAINING.value)
     duration = f" in {seconds / 60:.0f} minutes" if seconds else ""
     cost = f"{steps:,} steps of {batch_size} photos{duration}, from the weights `{weights}`"
+    if teacher := state["hyper_parameters"].get("teacher"):
+        cost += f", with the teacher `{teacher}`"
+    if paths := state.get("mean_of"):
+        parts = ", ".join(f"{paths.count(path)} of `{path}`" for path in dict.fromkeys(paths))
+        cost += f"; the weights are the mean of {parts}"
     if Path(weights).suffix == ".ckpt" and Path(weights).exists():
         first = torch.load(weights, map_location="cpu")
-        cost += f"; these by {_training(first, first['datamodule_hyper_parameters']['batch_size'])}"
+        cost += f"; `{weights}` by {_training(first, first['datamodule_hyper_parameters']['batch_size'])}"
     return cost
 
 

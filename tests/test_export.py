@@ -20,9 +20,10 @@ from training_fixtures import small_process  # noqa: F401
 
 import export
 import train
-from seefood.errors import DataError, ExportError
+from seefood.errors import DataError, ExportError, WeightsError
 from seefood.metadata import Metadata
 from seefood.predictor import Predictor
+from seefood.training.averaging import mean_checkpoint
 from seefood.training.data import FoodData
 from seefood.training.evaluation import Answers, check_agreement, check_cost, check_parity, fitted_temperature
 from seefood.training.graph import ServedNetwork, export_onnx, set_temperature
@@ -411,7 +412,7 @@ def test_of_several_checkpoints_the_mean_of_the_weights_is_exported(tiny_checkpo
     bias = next(name for name in moved["state_dict"] if name.endswith(("classifier.bias", "fc.bias")))
     moved["state_dict"][bias] += torch.tensor([3.0, 0.0, 0.0])
     torch.save(moved, tmp_path / "moved.ckpt")
-    mean = export._mean_weights([tmp_path / "moved.ckpt", tiny_checkpoint, tiny_checkpoint])
+    mean = mean_checkpoint([tmp_path / "moved.ckpt", tiny_checkpoint, tiny_checkpoint])["state_dict"]
     torch.testing.assert_close(mean[bias], moved["state_dict"][bias] - torch.tensor([2.0, 0.0, 0.0]))
     card = tmp_path / "card"
     export.export([tmp_path / "moved.ckpt", tiny_checkpoint], tmp_path / "mean.onnx", card)
@@ -422,7 +423,7 @@ def test_checkpoints_of_different_networks_have_no_mean(tiny_checkpoint: Path, t
     other = torch.load(tiny_checkpoint, map_location="cpu")
     other["state_dict"] = {name: value.reshape(-1)[:1] for name, value in other["state_dict"].items()}
     torch.save(other, tmp_path / "other.ckpt")
-    with pytest.raises(ExportError, match="not of the same network"):
+    with pytest.raises(WeightsError, match="not of the same network"):
         export.export([tiny_checkpoint, tmp_path / "other.ckpt"], tmp_path / "mean.onnx", tmp_path / "card")
 
 
