@@ -5,6 +5,7 @@ DEVELOPMENT := .venv/.development
 DVC := .dvc-venv/.installed
 LINT := .lint-venv/.installed
 INFRASTRUCTURE := .infrastructure-venv/.installed
+DRIFT := .drift-venv/.installed
 IMAGE ?= seefood102:latest
 FIRST := runs/default/checkpoints/best.ckpt
 SECOND := runs/second_leg/checkpoints/best.ckpt
@@ -13,7 +14,7 @@ CKPT ?= $(SECOND) $(SECOND) $(FIRST)
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 
 .DEFAULT_GOAL := help
-.PHONY: help run model test container container-test bench lint lint-infrastructure style train export bench-training screenshots model-version model-push lock clean space lint-workflows
+.PHONY: help run model test container container-test bench lint lint-infrastructure style train export bench-training screenshots model-version model-push lock clean space lint-workflows drift
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -75,12 +76,15 @@ lint-workflows: $(LINT)  ## check the workflows, the Dockerfile and the shell sc
 	.lint-venv/bin/hadolint Dockerfile
 	.lint-venv/bin/shellcheck deploy/*.sh .ci/run
 
+drift: $(DRIFT)  ## compare the log LOG=folder, s3://... or cloudwatch:group with the validation (OPTIONS='--days 7')
+	.drift-venv/bin/python -m deploy.drift $(LOG) $(OPTIONS)
+
 lock: $(DEVELOPMENT)  ## pin the serving requirements, with and without hashes
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml -o requirements.txt
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes --extra s3 pyproject.toml -o requirements.lock
 
 clean:  ## remove the environments
-	rm -rf .venv .dvc-venv .lint-venv .infrastructure-venv
+	rm -rf .venv .dvc-venv .lint-venv .infrastructure-venv .drift-venv
 
 $(SERVING): requirements.txt
 	$(PYTHON) -m venv .venv

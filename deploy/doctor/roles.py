@@ -23,7 +23,7 @@ def check_roles(template: Template, subjects: list[str]) -> Iterator[Finding]:
         statements = [s for policy in role.get("Policies", []) for s in listed(policy["PolicyDocument"]["Statement"])]
         if name == "ExecutionRole":
             yield from check_execution(statements)
-        if name in ("PushRole", "DeployRole"):
+        if name in ("PushRole", "DeployRole", "DriftRole"):
             yield from check_trust(name, role["AssumeRolePolicyDocument"], subjects)
 
 
