@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from seefood.names import NOT_FOOD
 from seefood.statistics import image_statistics
 
-YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+YESTERDAY = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 
 
 def line(row, *, time=YESTERDAY):

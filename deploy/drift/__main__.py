@@ -12,11 +12,10 @@ import pandas as pd
 from botocore.exceptions import BotoCoreError, ClientError
 
 import deploy.drift
-from deploy.drift.compare import DRIFT_SHARE, compare
-from deploy.drift.log import DriftError, Period, Photos, lines_of, photos_of
+from deploy.drift.log import DriftError, Period, lines_of, photos_of
+from deploy.drift.verdict import FEWEST, verdict_of
 
 METRIC = "seefood_drift"
-FEWEST = 200  # photos; of fewer, chance alone moves the columns
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -62,23 +61,6 @@ def read_reference(path: Path) -> tuple[pd.DataFrame, str]:
     return table, table.model[0]
 
 
-def verdict_of(photos: Photos, period: Period, model: str, columns: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What verdict.json says; without columns there were too few photos to say whether there is drift."""
-    share = round(sum(column["drift"] for column in columns.values()) / len(columns), 4) if columns else None
-    return {
-        "drift": share is not None and share >= DRIFT_SHARE,
-        "share": share,
-        "columns": columns,
-        "photos": len(photos.rows),
-        "model": model,
-        "since": period.since.isoformat(),
-        "until": period.until.isoformat(),
-        "passed_over": photos.passed_over,
-        "other_time": photos.other_time,
-        "other_model": photos.other_model,
-    }
-
-
 def set_metric(share: float, options: argparse.Namespace) -> None:
     if options.namespace:
         import boto3
@@ -113,10 +95,15 @@ def drift(options: argparse.Namespace) -> bool:
     options.out.mkdir(parents=True, exist_ok=True)
     report = options.out / "report.html"
     report.unlink(missing_ok=True)  # of an earlier period
-    verdict = verdict_of(photos, period, model, compare(current, reference, report) if enough else {})
+    columns = {}
+    if enough:
+        from deploy.drift.compare import compare  # takes seconds to import
+
+        columns = compare(current, reference, report)
+    verdict = verdict_of(photos, period, model, columns)
     (options.out / "verdict.json").write_text(json.dumps(verdict, indent=2) + "\n")
     if enough:
-        print_columns(verdict["columns"])
+        print_columns(columns)
         print(f"{'Drift' if verdict['drift'] else 'No drift'}: {verdict['share']:.0%} of the columns; {report}")
         set_metric(verdict["share"], options)
     return bool(verdict["drift"])

@@ -14,10 +14,9 @@ from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
 
 from deploy.drift.log import FLAGS, NUMBERS
+from deploy.drift.verdict import DRIFT_SHARE, THRESHOLDS
 
 NUMBER_METHOD, OTHER_METHOD = "wasserstein", "jensenshannon"
-THRESHOLDS = {**dict.fromkeys(NUMBERS, 0.25), **dict.fromkeys(FLAGS, 0.1), "label": 0.35}
-DRIFT_SHARE = 0.25  # of the columns: two of seven; a single one has harmless reasons, as a weekend of pizza
 
 
 def compare(current: pd.DataFrame, reference: pd.DataFrame, report: Path) -> dict[str, dict[str, Any]]:
@@ -37,11 +36,8 @@ def compare(current: pd.DataFrame, reference: pd.DataFrame, report: Path) -> dic
     tables = (Dataset.from_pandas(table[list(THRESHOLDS)], definition) for table in (current, reference))
     found = Report([preset]).run(*tables)
     found.save_html(str(report))
-    scores = {
-        result.metric.column: float(result.value)
-        for result in found.metric_results.values()
-        if hasattr(result.metric, "column")
-    }
+    measured = [metric for metric in found.dict()["metrics"] if "column" in metric["config"]]
+    scores = {metric["config"]["column"]: float(metric["value"]) for metric in measured}
     return {
         name: {
             "drift": scores[name] >= threshold,
