@@ -121,7 +121,7 @@ def test_a_period_of_ones_own_can_be_the_reference(drift, tmp_path):
     ("options", "words"),
     [
         (["--reference", "nowhere.csv.gz"], "nowhere.csv.gz: no such file. export.py writes it"),
-        (["--reference", "README.md"], "Error"),
+        (["--reference", "pyproject.toml"], "pyproject.toml: no reference"),
         (["--since", "yesterday"], "invalid moment value: 'yesterday'"),
     ],
 )

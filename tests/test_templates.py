@@ -9,6 +9,7 @@ import re
 
 import boto3
 import pytest
+import yaml
 from moto import mock_aws
 from serving import ROOT
 
@@ -159,7 +160,7 @@ def test_an_existing_network_is_used_as_it_is():
 # --- Rights
 
 
-@pytest.mark.parametrize("role", ["PushRole", "DeployRole"])
+@pytest.mark.parametrize("role", ["PushRole", "DeployRole", "DriftRole"])
 def test_github_signs_in_from_this_branch_only_by_either_form_of_its_subject(role, foundation):
     (statement,) = foundation.resources[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     condition = statement["Condition"]["StringEquals"]
@@ -178,6 +179,16 @@ def test_the_task_has_the_foundations_two_roles_and_they_are_not_one(foundation,
     assert len(set(roles)) == 2
     assert [listed(s["Action"]) for s in statements(foundation, "TaskRole")] == [["s3:PutObject"]]
     assert not list(service.of_type("IAM::Role"))
+
+
+def test_who_looks_for_drift_may_read_this_log_and_set_metrics_of_the_apps_namespace_and_no_more(foundation):
+    read, write = statements(foundation, "DriftRole")
+    assert (listed(read["Action"]), target(read["Resource"])) == (["logs:FilterLogEvents"], "LogGroup")
+    assert listed(write["Action"]) == ["cloudwatch:PutMetricData"]
+    assert write["Condition"] == {"StringEquals": {"cloudwatch:namespace": "SeeFood102"}}
+    command = yaml.safe_load((ROOT / ".github/workflows/drift.yml").read_text())["jobs"]["drift"]["steps"][-2]["run"]
+    assert f"cloudwatch:{foundation.only('Logs::LogGroup')['LogGroupName']}".replace("seefood102", "$NAME") in command
+    assert "--namespace SeeFood102" in command
 
 
 def test_no_role_may_do_everything_or_widen_a_right(foundation):

@@ -74,7 +74,7 @@ def test_no_cloud_key_is_stored(name):
 
 
 def test_actions_of_others_do_not_get_the_cloud_key():
-    for name in ("deploy.yml", "space.yml"):
+    for name in ("deploy.yml", "space.yml", "drift.yml"):
         for job in load(name)["jobs"].values():
             uses = [step.get("uses", "").partition("@")[0] for step in steps(job)]
             if "aws-actions/configure-aws-credentials" not in uses:
@@ -151,6 +151,16 @@ def test_an_image_is_pushed_only_after_it_was_tried_and_scanned_and_deployed_onl
     assert ship == sorted(ship)
     assert deploy["jobs"]["deploy"]["steps"][ship[-1]]["if"] == "failure()"
     assert not any("if" in step or step.get("continue-on-error") for step in deploy["jobs"]["build"]["steps"])
+
+
+def test_drift_is_looked_for_once_a_day_and_its_report_is_kept_when_it_is_found():
+    drift = load("drift.yml")
+    (schedule,) = drift["on"]["schedule"]
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", schedule["cron"])
+    (*_, look, keep) = drift["jobs"]["drift"]["steps"]
+    assert "-m deploy.drift" in look["run"]
+    assert look["env"]["AWS_DEFAULT_REGION"], "boto3 does not read AWS_REGION"
+    assert (keep["if"], keep["with"]["path"]) == ("always()", "runs/drift")
 
 
 def test_nothing_that_a_stranger_can_write_is_pasted_into_a_script():

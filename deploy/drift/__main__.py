@@ -57,8 +57,11 @@ def read_reference(path: Path) -> tuple[pd.DataFrame, str]:
     """The reference, and the hash of the model whose it is."""
     if not path.is_file():
         raise DriftError(f"{path}: no such file. export.py writes it beside the model card.")
-    table = pd.read_csv(path, dtype={"model": str})  # a hash such as 5e0287393344 is no number
-    return table, table.model[0]
+    try:
+        table = pd.read_csv(path, dtype={"model": str})  # a hash such as 5e0287393344 is no number
+        return table, table["model"][0]
+    except (ValueError, KeyError) as error:
+        raise DriftError(f"{path}: no reference ({error}). export.py writes one beside the model card.") from error
 
 
 def set_metric(share: float, options: argparse.Namespace) -> None:
