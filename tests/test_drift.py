@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 import boto3
 import pandas as pd
@@ -103,8 +104,17 @@ def test_the_metric_is_the_share_in_cloudwatch_and_in_a_file_for_prometheus(drif
     assert code == 1, printed
     assert verdict["share"] == pytest.approx(2 / 7, abs=1e-4)
     assert f"\nseefood_drift {verdict['share']}\n" in (tmp_path / "drift.prom").read_text()
-    (metric,) = boto3.client("cloudwatch").list_metrics(Namespace="SeeFood102")["Metrics"]
-    assert (metric["MetricName"], metric["Dimensions"]) == ("seefood_drift", [{"Name": "service", "Value": "mine"}])
+    cloudwatch, now = boto3.client("cloudwatch"), datetime.now(UTC)
+    found = cloudwatch.get_metric_statistics(
+        Namespace="SeeFood102",
+        MetricName="seefood_drift",
+        Dimensions=[{"Name": "service", "Value": "mine"}],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(hours=1),
+        Period=60,
+        Statistics=["Maximum"],
+    )
+    assert [point["Maximum"] for point in found["Datapoints"]] == [verdict["share"]]
 
 
 @pytest.mark.slow
