@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
@@ -124,6 +125,15 @@ def test_the_file_is_what_its_card_says(predictor, model_file):
     assert len(predictor.labels) == CARD["model"]["labels"] == 102
     assert predictor.labels[-1] == NOT_FOOD
     assert model_file.stat().st_size == CARD["file"]["bytes"] <= 8_000_000
+
+
+def test_the_reference_for_drift_is_of_this_model_and_of_all_validation_photos(predictor):
+    table = pd.read_csv(ROOT / "docs/model/reference.csv.gz", dtype={"model": str})
+    told = CARD["metrics"]["validation"]
+    assert set(table.model) == {predictor.digest}
+    assert len(table) == told["photos"] + told["other_photos"]
+    food = table[table.label_true != NOT_FOOD]
+    assert (food.label == food.label_true).mean() == pytest.approx(told["top1"], abs=5e-5)
 
 
 def sample(data_set, count):
