@@ -77,7 +77,7 @@ lint-workflows: $(LINT)  ## check the workflows, the Dockerfile and the shell sc
 
 lock: $(DEVELOPMENT)  ## pin the serving requirements, with and without hashes
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml -o requirements.txt
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes --extra s3 pyproject.toml -o requirements.lock
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes --extra aws pyproject.toml -o requirements.lock
 
 clean:  ## remove the environments
 	rm -rf .venv .dvc-venv .lint-venv .infrastructure-venv
