@@ -17,15 +17,6 @@ RUN python -m venv --without-pip /venv \
     && python -m compileall -q -j 0 /venv/lib
 
 FROM ${BASE_IMAGE}
-ARG COMMIT=unknown
-ARG MODEL=unknown
-ARG SOURCE=https://github.com/your-name/seefood102
-LABEL org.opencontainers.image.title="SeeFood102" \
-      org.opencontainers.image.description="Which of 101 dishes is on a photo, or that it is none of them" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.source="${SOURCE}" \
-      org.opencontainers.image.revision="${COMMIT}" \
-      org.seefood102.model="${MODEL}"
 COPY --from=packages /venv /venv
 WORKDIR /app
 COPY app.py LICENSE ./
@@ -46,4 +37,15 @@ VOLUME /tmp
 # ECS heeds the one of its task definition instead. The address is this machine's own: the port is that of ENV.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"GRADIO_SERVER_PORT\"]}/healthz', timeout=4)"]
+# Last, for they differ with each commit.
+ARG COMMIT=unknown
+ARG MODEL=unknown
+ARG SOURCE=https://github.com/your-name/seefood102
+LABEL org.opencontainers.image.title="SeeFood102" \
+      org.opencontainers.image.description="Which of 101 dishes is on a photo, or that it is none of them" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.revision="${COMMIT}" \
+      org.seefood102.model="${MODEL}"
+ENV SEEFOOD_COMMIT=${COMMIT}
 CMD ["python", "app.py"]

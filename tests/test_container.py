@@ -96,6 +96,7 @@ def test_its_labels_name_the_commit_and_the_model(configuration):
     labels = configuration["Labels"]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert labels["org.opencontainers.image.revision"] == commit.strip()
+    assert f"SEEFOOD_COMMIT={commit.strip()}" in configuration["Env"]
     assert labels["org.seefood102.model"] == Predictor(ROOT / "models/seefood.onnx").digest
 
 
@@ -146,6 +147,11 @@ def test_it_can_keep_feedback_in_a_bucket(s3, root, configuration):
     chain = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     subprocess.run(command_in(root, configuration, ["python", "-c", code], **chain), check=True)
     assert len(s3.list_objects_v2(Bucket="answers")["Contents"]) == 1
+
+
+def test_it_can_write_metrics_for_cloudwatch_into_its_log(root, configuration):
+    code = "from seefood.serving.metrics import EmbeddedMetrics; EmbeddedMetrics('SeeFood102', 'seefood102')"
+    subprocess.run(command_in(root, configuration, ["python", "-c", code]), check=True)
 
 
 def test_its_health_check_passes_where_the_app_answers_and_fails_where_not(app, root, configuration):

@@ -231,6 +231,13 @@ def test_tasks_are_added_for_load_and_alarms_watch_this_service(service):
     ]
 
 
+def test_the_log_becomes_metrics_of_this_stack(service):
+    given = {variable["Name"]: variable["Value"] for variable in container(service)["Environment"]}
+    wanted = {"SEEFOOD_LOG": "json", "SEEFOOD_METRICS_NAMESPACE": "SeeFood102", "SEEFOOD_SERVICE": "seefood102"}
+    assert given.items() >= wanted.items()
+    assert container(service)["LogConfiguration"]["LogDriver"] == "awslogs"
+
+
 # --- In moto, in the order of the workflow
 
 

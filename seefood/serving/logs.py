@@ -7,13 +7,12 @@ from typing import Any
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict, Processor
 
 from seefood.serving.metrics import EmbeddedMetrics
 from seefood.settings import settings
 
 REQUESTS = "seefood.requests"  # the logger whose lines tell of requests
-
-Line = dict[str, Any]
 
 
 def configure_logs() -> None:
@@ -34,24 +33,26 @@ def configure_logs() -> None:
         logging.getLogger(name).setLevel(logging.INFO)
     logging.getLogger(REQUESTS).disabled = settings().log == "none"
     logging.captureWarnings(True)
+    # What no line says need not be looked up for each.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
-def _rendered() -> list[Any]:
+def _rendered() -> list[Processor]:
     if settings().log != "json":
         colors = sys.stdout.isatty()
         plain = structlog.dev.plain_traceback
         return [_for_people, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain, pad_event_to=0)]
     namespace = settings().metrics_namespace
-    metrics = [EmbeddedMetrics(namespace, settings().service)] if namespace else []
+    metrics: list[Processor] = [EmbeddedMetrics(namespace, settings().service)] if namespace else []
     return [structlog.processors.format_exc_info, *metrics, structlog.processors.JSONRenderer()]
 
 
-def _timed(_: Any, __: str, line: Line) -> Line:
+def _timed(_: Any, __: str, line: EventDict) -> EventDict:
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {"time": now, "event": line.pop("event"), **line}
 
 
-def _for_people(_: Any, __: str, line: Line) -> Line:
+def _for_people(_: Any, __: str, line: EventDict) -> EventDict:
     """Of a request what fits into a line."""
     line["timestamp"] = line.pop("time")  # as ConsoleRenderer calls it
     if line["event"] != "request":

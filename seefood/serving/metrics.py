@@ -4,7 +4,8 @@ CloudWatch reads a line in its embedded metric format (EMF) as a line of the log
 """
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,10 +13,11 @@ from prometheus_client import Counter, Histogram, disable_created_metrics, make_
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
+from structlog.typing import EventDict
 
 from seefood.errors import SettingsError
 
-Line = dict[str, Any]
+Line = Mapping[str, Any]
 
 ENDPOINTS = ("/predict", "/explain", "/predict_batch", "/classify", "page")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -118,17 +120,26 @@ class EmbeddedMetrics:
             ) from None
         self._context, self._serialize = MetricsContext, LogSerializer.serialize
         self._namespace, self._service = namespace, service
+        self._directives: dict[tuple[str, ...], Any] = {}
 
-    def __call__(self, _: Any, __: str, line: Line) -> Line:
+    def __call__(self, _: Any, __: str, line: EventDict) -> EventDict:
         if line["event"] != "request":
             return line
+        said = ((metric, metric.value(line)) for metric in METRICS)
+        values = {metric.name: value for metric, value in said if value is not None}
+        kind = (*values, *(["error"] if line["error"] else []))
+        if kind not in self._directives:  # the library takes its time, and says the same of all lines of a kind
+            self._directives[kind] = self._directive(values, line["error"])
+        metadata = {"Timestamp": round(time.time() * 1000), "CloudWatchMetrics": self._directives[kind]}
+        return {**line, "service": self._service, **values, "_aws": metadata}
+
+    def _directive(self, values: dict[str, float], error: str | None) -> Any:
         context = self._context(self._namespace)
         context.put_dimensions({"service": self._service})
-        if line["error"]:
-            context.put_dimensions({"service": self._service, "error": line["error"]})
+        if error:
+            context.put_dimensions({"service": self._service, "error": error})
         for metric in METRICS:
-            value = metric.value(line)
-            if value is not None:
-                context.put_metric(metric.name, value, metric.unit)
-        (embedded,) = self._serialize(context)
-        return {**line, **json.loads(embedded)}
+            if metric.name in values:
+                context.put_metric(metric.name, values[metric.name], metric.unit)
+        (line,) = self._serialize(context)
+        return json.loads(line)["_aws"]["CloudWatchMetrics"]

@@ -41,7 +41,7 @@ _SANE = re.compile(r"[A-Za-z0-9-]{1,64}")
 _requests = structlog.wrap_logger(
     logging.getLogger(REQUESTS),
     processors=[structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-    wrapper_class=structlog.stdlib.BoundLogger,
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     cache_logger_on_first_use=True,
 )
 _log = logging.getLogger(__name__)
@@ -107,4 +107,4 @@ def request_id_of(headers: Mapping[str, str]) -> str:
 
 
 def _rounded(value: object) -> object:
-    return round(value, 6) if isinstance(value, float) else value
+    return round(value, 6) if type(value) is float else value
