@@ -4,15 +4,15 @@ ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS packages
 COPY requirements.lock /
-# Without pip, and without what serving does not need of these packages: tests, converters, transfers to a hub, and
-# botocore's descriptions of the services of AWS but for S3 and those that sign in. Compiled, for nothing can be written later.
+# Without pip, and without what serving does not need of these packages: tests, converters, transfers to a hub, an editor of
+# videos, and botocore's descriptions of the services of AWS but for S3 and those that sign in. Compiled, for nothing can be written later.
 RUN python -m venv --without-pip /venv \
     && python -m pip --python /venv/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes \
        --only-binary :all: -r requirements.lock \
     && cd /venv/lib/python3*/site-packages \
     && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name 'sso*' ! -name 'sts' -exec rm -r {} + \
     && find numpy -path '*/tests/*' -name 'test_*' -delete \
-    && rm -r pandas/tests hf_xet gradio/templates/node gradio/media_assets \
+    && rm -r pandas/tests hf_xet gradio/templates/node gradio/templates/frontend/static/ffmpeg gradio/media_assets \
        onnxruntime/transformers onnxruntime/tools onnxruntime/quantization \
     && python -m compileall -q -j 0 /venv/lib
 
