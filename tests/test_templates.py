@@ -13,8 +13,7 @@ from moto import mock_aws
 from serving import ROOT
 
 from deploy.doctor.roles import listed
-from deploy.doctor.service import environment
-from deploy.doctor.templates import Template, target
+from deploy.doctor.templates import Template, environment, target
 
 REGION = "eu-central-1"
 FOUNDATION, SERVICE = ROOT / "deploy/foundation.yaml", ROOT / "deploy/service.yaml"
