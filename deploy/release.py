@@ -1,7 +1,7 @@
 """Put an image into service: deploy the service stack with it, wait until it is stable, print the address.
 
     python -m deploy.release 123456789012.dkr.ecr.eu-central-1.amazonaws.com/seefood102@sha256:...
-    python -m deploy.release IMAGE --set MaxTasks=8 --set CertificateArn=arn:...
+    python -m deploy.release IMAGE --set MaxTasks=8 --set "Spot=true AlarmEmail=ada@example.org"
 
 Credentials and region come from the standard AWS chain. What is not set keeps the value that it has in the stack, or
 the template's default. ECS puts the last image back if the new one does not come up; the exit code is then 1, and
@@ -63,6 +63,11 @@ class Stack:
     def outputs(self) -> dict[str, str]:
         found = self.description() or {}
         return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+
+    def parameters(self) -> dict[str, str]:
+        """What the stack was given the last time; nothing if there is none."""
+        found = self.description() or {}
+        return {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in found.get("Parameters", [])}
 
     def deploy(self, template: str, parameters: dict[str, str], *, role: str | None = None) -> None:
         """Create or update the stack, and wait; raises ReleaseError when it does not get there.
@@ -178,11 +183,13 @@ def settings_of(name: str, image: str, foundation: dict[str, str], parameters: d
     return {"Name": name, "ImageUri": image, **below, **parameters}
 
 
-def setting(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text}: write Name=value")
-    return key, value
+def settings(text: str) -> list[tuple[str, str]]:
+    """The pairs of "Name=value Name=value"; a value has no space in it."""
+    pairs = [word.partition("=") for word in text.split()]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise argparse.ArgumentTypeError(f"{key}: write Name=value")
+    return [(key, value) for key, _, value in pairs]
 
 
 def main() -> int:
@@ -192,17 +199,16 @@ def main() -> int:
     parser.add_argument("image", help="repository@sha256:digest")
     parser.add_argument("--name", default="seefood102", help="what the stacks' names begin with (default: %(default)s)")
     parser.add_argument("--template", type=Path, default=TEMPLATE)
-    parser.add_argument("--set", type=setting, action="append", default=[], metavar="PARAMETER=VALUE", dest="settings")
+    parser.add_argument("--set", type=settings, action="extend", default=[], metavar="NAME=VALUE ...", dest="settings")
     parser.add_argument("--only-print", action="store_true", help="print the settings, as options for deploy.doctor")
     arguments = parser.parse_args()
-    # A value that is empty is one that a workflow's variable does not have.
-    settings = {key: value for key, value in arguments.settings if value}
     try:
         if arguments.only_print:
-            given = settings_of(arguments.name, arguments.image, foundation_of(arguments.name), settings)
-            print("\n".join(f"--set={key}={value}" for key, value in given.items()))
+            given = settings_of(arguments.name, arguments.image, foundation_of(arguments.name), dict(arguments.settings))
+            kept = Stack(f"{arguments.name}-service").parameters()
+            print("\n".join(f"--set={key}={value}" for key, value in (kept | given).items()))
             return 0
-        print(release(arguments.name, arguments.image, settings, arguments.template))
+        print(release(arguments.name, arguments.image, dict(arguments.settings), arguments.template))
     except (ReleaseError, BotoCoreError, ClientError) as error:
         print(f"{error}\n`python -m deploy.report --name {arguments.name}` says what the tasks say.", file=sys.stderr)
         return 1

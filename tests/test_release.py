@@ -149,11 +149,15 @@ def test_the_command_fails_when_the_release_does_and_names_the_report(cloud, tem
     assert "python -m deploy.report --name mine" in capsys.readouterr().err
 
 
-def test_a_setting_that_is_empty_is_one_that_was_not_made(cloud, template, capsys, monkeypatch):
-    arguments = ["--template", str(template), "--set", "MaxTasks=", "--set", "BucketName=mine"]
+def test_settings_are_given_one_by_one_or_several_in_one_word_and_none_is_none(cloud, template, capsys, monkeypatch):
+    arguments = ["--template", str(template), "--set", "", "--set", "MaxTasks=3 BucketName=", "--set=LogGroupName=mine"]
     monkeypatch.setattr(sys, "argv", ["release", IMAGE, *arguments])
     assert module.main() == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"http://seefood102//seefood102/mine/4/{IMAGE}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"http://seefood102/mine//3/{IMAGE}"
+    monkeypatch.setattr(sys, "argv", ["release", IMAGE, "--set", "MaxTasks"])
+    with pytest.raises(SystemExit):
+        module.main()
+    assert "MaxTasks: write Name=value" in capsys.readouterr().err
 
 
 def test_a_template_with_the_tags_of_cloudformation_is_read():
@@ -168,3 +172,10 @@ def test_the_settings_are_printed_as_the_doctors_options_and_nothing_is_deployed
     expected = ["Name=seefood102", f"ImageUri={IMAGE}", "LogGroupName=/seefood102", "BucketName=weights", "MaxTasks=8"]
     assert capsys.readouterr().out.splitlines() == [f"--set={setting}" for setting in expected]
     assert Stack("seefood102-service").description() is None
+
+
+def test_what_the_stack_keeps_is_printed_for_the_doctor_too(cloud, template, capsys, monkeypatch):
+    release("seefood102", LATER, {"MaxTasks": "8"}, template)
+    monkeypatch.setattr(sys, "argv", ["release", IMAGE, "--only-print"])
+    assert module.main() == 0
+    assert {"--set=MaxTasks=8", f"--set=ImageUri={IMAGE}"} <= set(capsys.readouterr().out.splitlines())
