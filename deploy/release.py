@@ -204,7 +204,9 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         if arguments.only_print:
-            given = settings_of(arguments.name, arguments.image, foundation_of(arguments.name), dict(arguments.settings))
+            given = settings_of(
+                arguments.name, arguments.image, foundation_of(arguments.name), dict(arguments.settings)
+            )
             kept = Stack(f"{arguments.name}-service").parameters()
             print("\n".join(f"--set={key}={value}" for key, value in (kept | given).items()))
             return 0
