@@ -40,6 +40,7 @@ from seefood.training.evaluation import (
 from seefood.training.graph import ServedNetwork, export_onnx, set_temperature
 from seefood.training.model import FoodClassifier
 from seefood.training.quantization import calibration_images, quantize
+from seefood.training.reference import write_reference
 from seefood.training.storage import halve_weights, quarter_weights
 from seefood.training.variants import compare_variants
 
@@ -124,6 +125,7 @@ def export(
         sources=[source.path for source in data.sources],
     )
     write_card(card, report)
+    write_reference(card, Predictor(model), answers["validation"], data.validation_of)
     return metadata
 
 
