@@ -1,9 +1,12 @@
 """What the tests share: settings that a test may change, the model, and the app as a process."""
 
+import shutil
+
 import boto3
 import httpx
 import pytest
 from moto.server import ThreadedMotoServer
+from registry import running_registry
 from serving import ROOT, started_app
 
 from seefood.errors import ModelError
@@ -66,3 +69,12 @@ def s3(monkeypatch):
     httpx.post(f"http://{host}:{port}/moto-api/reset")
     yield boto3.client("s3")
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def registry():
+    """The address of a registry, which speaks HTTP."""
+    if not shutil.which("docker-registry") or not shutil.which("skopeo"):
+        pytest.skip("no docker-registry and skopeo here: apt-get install docker-registry skopeo")
+    with running_registry() as address:
+        yield address

@@ -1,0 +1,119 @@
+"""deploy/try_image.sh, which stands between the build and the push: what it lets pass, and what it stops.
+
+The engine is podman. The images are the one that `make container-test` built, and the same with other commands.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+from containers import IMAGE, NEEDS_IMAGE, buildah
+from serving import ROOT
+
+from deploy.smoke import Table
+
+# A machine that is a container itself may raise no limit, and crun refuses to run where old and new cgroups are mixed.
+SETTINGS = """
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=1024:1024"]
+log_driver = "k8s-file"
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+"""
+
+pytestmark = [
+    *NEEDS_IMAGE,
+    pytest.mark.skipif(not shutil.which("podman"), reason="no podman here: apt-get install podman runc"),
+]
+
+
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory):
+    settings = tmp_path_factory.mktemp("podman") / "containers.conf"
+    settings.write_text(SETTINGS)
+    return {**os.environ, "CONTAINERS_CONF": str(settings), "ENGINE": "podman", "PYTHON": sys.executable}
+
+
+@pytest.fixture
+def try_image(variables):
+    """Calls the script; sees that it leaves no container behind."""
+    tried = []
+
+    def call(image, *arguments, **more):
+        tried.append(image)
+        command = [ROOT / "deploy/try_image.sh", image, *arguments]
+        return subprocess.run(command, env=variables | more, capture_output=True, text=True)
+
+    yield call
+    for image in tried:
+        left = ["podman", "ps", "--all", "--quiet", "--filter", f"ancestor={image}"]
+        assert subprocess.run(left, env=variables, capture_output=True, text=True, check=True).stdout == ""
+
+
+@pytest.fixture
+def image_with():
+    """Makes an image that is the built one but for its command, and returns its name."""
+    name = "localhost/seefood102-with-another-command"
+
+    def make(command):
+        container = buildah("from", "--pull-never", IMAGE)
+        buildah("config", "--cmd", json.dumps(command), container)
+        buildah("commit", "--format", "docker", "--rm", container, name)
+        return name
+
+    yield make
+    buildah("rmi", name)
+
+
+@pytest.fixture(scope="module")
+def table(model_file, tmp_path_factory):
+    """A table of one photo."""
+    full = Table.of_this_repository(model_file)
+    path = tmp_path_factory.mktemp("table") / "table.json"
+    path.write_text(json.dumps(asdict(replace(full, photos={"donuts.jpg": full.photos["donuts.jpg"]}))))
+    return path
+
+
+def test_the_image_passes(try_image):
+    done = try_image(IMAGE)
+    assert done.returncode == 0, done.stderr
+    assert "answers as model" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["python", "-m", "http.server", "7860"], ["The last answer: status 404", '"GET /healthz HTTP/1.1" 404']),
+        (["python", "nothing.py"], ["can't open file '/app/nothing.py'"]),
+    ],
+    ids=["it answers something else", "it ends at once"],
+)
+def test_an_image_that_does_not_answer_healthz_is_stopped_and_its_last_lines_are_shown(
+    command, words, image_with, try_image, table
+):
+    done = try_image(image_with(command), table, WAIT="5")
+    assert done.returncode == 1
+    assert "Its last lines:" in done.stderr
+    for each in words:
+        assert each in done.stderr
+
+
+def test_an_image_whose_answers_are_not_the_models_is_stopped(try_image, table, tmp_path):
+    other = json.loads(table.read_text())
+    other["photos"]["donuts.jpg"][0][0] = "Waffles"
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(other))
+    done = try_image(IMAGE, path)
+    assert done.returncode == 1
+    assert "'Donuts' is best, expected 'Waffles'" in done.stderr
+
+
+def test_an_image_that_ends_with_another_status_than_0_is_stopped(image_with, try_image, table):
+    done = try_image(image_with(["sh", "-c", "trap 'exit 3' TERM; python app.py & wait"]), table)
+    assert done.returncode == 1
+    assert "ended with 3 after SIGTERM, not with 0" in done.stderr
