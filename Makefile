@@ -30,7 +30,7 @@ test: $(DEVELOPMENT) model  ## run the whole test suite
 container: model  ## build the image IMAGE with docker or buildah
 	deploy/build.sh $(IMAGE)
 
-container-test: $(DEVELOPMENT) container  ## build the image (with buildah, as root), run it, and compare its answers
+container-test: $(DEVELOPMENT) container  ## build the image (with buildah, as root), run it, compare its answers, push it
 	SEEFOOD_IMAGE=$(IMAGE) .venv/bin/python -m pytest tests/test_container.py tests/test_try_image.py
 
 bench: $(DEVELOPMENT) model  ## measure speed, start and memory, beside a plain gr.Interface and FastAPI endpoint

@@ -22,6 +22,7 @@ container=$("$engine" run --detach --read-only --tmpfs /tmp --cap-drop ALL --sec
 trap '"$engine" rm --force "$container" >/dev/null' EXIT
 address=$("$engine" port "$container" 7860/tcp | head -n 1) || fail "ended at once"
 "$python" -m deploy.smoke "http://$address" --wait "${WAIT:-120}" ${table:+--table "$table"} || fail "did not pass"
-"$engine" stop -t 15 "$container" >/dev/null
+# ECS waits as long: StopTimeout in service.yaml.
+"$engine" stop -t 30 "$container" >/dev/null
 status=$("$engine" inspect --format '{{.State.ExitCode}}' "$container")
 [[ $status == 0 ]] || fail "ended with $status after SIGTERM, not with 0"

@@ -1,6 +1,6 @@
 """deploy/try_image.sh, which stands between the build and the push: what it lets pass, and what it stops.
 
-The engine is podman. The images are the one that `make container-test` built, and the same with other commands.
+The engine is podman. The images are the one that `make container-test` built, and the same otherwise configured.
 """
 
 import json
@@ -57,12 +57,12 @@ def try_image(variables):
 
 @pytest.fixture
 def image_with():
-    """Makes an image that is the built one but for its command, and returns its name."""
-    name = "localhost/seefood102-with-another-command"
+    """Makes an image that is the built one but for an option of `buildah config`, and returns its name."""
+    name = "localhost/seefood102-with-another-configuration"
 
-    def make(command):
+    def make(option, value):
         container = buildah("from", "--pull-never", IMAGE)
-        buildah("config", "--cmd", json.dumps(command), container)
+        buildah("config", option, value, container)
         buildah("commit", "--format", "docker", "--rm", container, name)
         return name
 
@@ -85,6 +85,11 @@ def test_the_image_passes(try_image):
     assert "answers as model" in done.stdout
 
 
+def test_the_image_passes_as_the_user_that_the_hub_gives_a_space(image_with, try_image, table):
+    done = try_image(image_with("--user", "1000:1000"), table)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
@@ -96,7 +101,7 @@ def test_the_image_passes(try_image):
 def test_an_image_that_does_not_answer_healthz_is_stopped_and_its_last_lines_are_shown(
     command, words, image_with, try_image, table
 ):
-    done = try_image(image_with(command), table, WAIT="5")
+    done = try_image(image_with("--cmd", json.dumps(command)), table, WAIT="5")
     assert done.returncode == 1
     assert "Its last lines:" in done.stderr
     for each in words:
@@ -114,6 +119,7 @@ def test_an_image_whose_answers_are_not_the_models_is_stopped(try_image, table, 
 
 
 def test_an_image_that_ends_with_another_status_than_0_is_stopped(image_with, try_image, table):
-    done = try_image(image_with(["sh", "-c", "trap 'exit 3' TERM; python app.py & wait"]), table)
+    command = ["sh", "-c", "trap 'exit 3' TERM; python app.py & wait"]
+    done = try_image(image_with("--cmd", json.dumps(command)), table)
     assert done.returncode == 1
     assert "ended with 3 after SIGTERM, not with 0" in done.stderr
