@@ -8,7 +8,6 @@ INFRASTRUCTURE := .infrastructure-venv/.installed
 IMAGE ?= seefood102:latest
 FIRST := runs/default/checkpoints/best.ckpt
 SECOND := runs/second_leg/checkpoints/best.ckpt
-THIRD := runs/third_leg/checkpoints/best.ckpt
 CKPT ?= $(SECOND) $(SECOND) $(FIRST)
 # Keep what one step has freed for the next: given back to the kernel each time, it costs half of the training's speed.
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
@@ -60,8 +59,6 @@ train: $(DEVELOPMENT)  ## train the embedded model (set SEEFOOD_DATA; three hour
 	.venv/bin/python -m seefood.training.made runs/made 1500
 	$(KEEP_MEMORY) .venv/bin/python train.py fit --config configs/default.yaml
 	$(KEEP_MEMORY) .venv/bin/python train.py fit --config configs/default.yaml --config configs/second_leg.yaml
-	.venv/bin/python -m seefood.training.averaging runs/mean.ckpt $(SECOND) $(SECOND) $(FIRST)
-	$(KEEP_MEMORY) .venv/bin/python train.py fit --config configs/default.yaml --config configs/third_leg.yaml
 
 export: $(DEVELOPMENT)  ## export CKPT=... to models/, measured, with its model card
 	.venv/bin/python export.py --ckpt $(CKPT) --image-size 120 --int8-weights --test --compare
