@@ -1,6 +1,6 @@
 """From a commit to its public address, by the very steps of deploy.yml, in their order. Part of make container-test.
 
-Real are DVC and an S3 server, the image and the engine that runs it, skopeo and a registry at ECR's own address, doctor,
+Real are DVC and an S3 server, the image and what runs it, skopeo and a registry at ECR's own address, doctor,
 release and smoke. moto answers for AWS. What AWS does between the steps, the test does in its place: ECR knows what the
 registry has taken, ECS starts the task as it was described, and nginx stands before it as the balancer.
 """
