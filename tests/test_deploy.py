@@ -153,7 +153,7 @@ def workflow_of(checkout, registry):
         "BUILD_FLAGS": os.environ.get("BUILD_FLAGS", ""),
         "WAIT": "60",
     }
-    return Workflow(checkout, "deploy.yml", context, ours | registry.environment)
+    return Workflow(checkout, "deploy.yml", context, ours)
 
 
 @contextmanager
@@ -177,7 +177,7 @@ def started_task(registry, port):
 
 def test_a_commit_goes_live_by_the_steps_of_the_workflow(checkout, registry, tmp_path):
     workflow = workflow_of(checkout, registry)
-    workflow.run("build", without=["Install"])
+    workflow.run("build", without=["Install"], given={"Push": registry.environment})
     image = workflow.context["needs.build.outputs.image"]
     assert image.startswith(f"{HOST}/seefood102@sha256:")
     assert registry.has(workflow.context["github.sha"])
@@ -195,8 +195,7 @@ def test_a_commit_goes_live_by_the_steps_of_the_workflow(checkout, registry, tmp
             "deploy",
             without=["Install"],
             before={"Call the public address": lambda: running.enter_context(started_task(registry, task))},
-            HTTP_PROXY=f"http://127.0.0.1:{port}",  # the balancer's name is known to AWS only
-            NO_PROXY="127.0.0.1",
+            given={"Call the public address": {"HTTP_PROXY": f"http://127.0.0.1:{port}"}},  # only AWS knows its name
         )
     url = workflow.context["steps.release.outputs.url"]
     assert f"{url} answers as model" in printed
@@ -207,6 +206,6 @@ def test_an_image_that_does_not_answer_is_stopped_before_the_push(checkout, regi
     (checkout / "app.py").write_text("import time\n\ntime.sleep(600)\n")
     workflow = workflow_of(checkout, registry)
     with pytest.raises(StepError, match="/healthz did not answer 200") as stopped:
-        workflow.run("build", without=["Install"], WAIT="10")
+        workflow.run("build", without=["Install"], given={"Run it and call it": {"WAIT": "10"}})
     assert stopped.value.step == "Run it and call it"
     assert not registry.has(workflow.context["github.sha"])

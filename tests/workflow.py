@@ -30,10 +30,10 @@ class Workflow:
         self._jobs = yaml.safe_load((checkout / ".github/workflows" / name).read_text())["jobs"]
         self.context, self._environment = dict(context), environment
 
-    def run(self, job, *, without=(), before=None, **environment):
-        """What the job's steps print, but for those that are named `without`; `environment` overrides what it sets.
+    def run(self, job, *, without=(), before=None, given=None):
+        """What the job's steps print, but for those that are named `without`.
 
-        `before` has, by the name of a step, what is to be called before it: what happens elsewhere in the meantime.
+        By the name of a step, `before` has what is to be called before it, and `given` variables of its own.
 
         Raises:
             StepError: a step failed; those that are for this case (`if: failure()`) have run.
@@ -46,7 +46,7 @@ class Workflow:
                 continue
             (before or {}).get(step["name"], lambda: None)()
             variables = self._evaluated(content.get("env", {})) | self._evaluated(step.get("env", {}))
-            done = self._step(step, variables | self._environment | environment)
+            done = self._step(step, variables | self._environment | (given or {}).get(step["name"], {}))
             printed += done.stdout
             if done.returncode and not failed:
                 failed = step["name"]
