@@ -129,8 +129,8 @@ def checkout(foundation, tmp_path):
     return folder
 
 
-def workflow_of(checkout, registry):
-    """deploy.yml at a commit of all that the checkout has, with the tools that this machine has."""
+def workflow_of(checkout):
+    """deploy.yml at a commit of all that the checkout has."""
     run("git", "add", "--all", cwd=checkout)
     run("git", *AUTHOR, "commit", "--message", "Ship it", cwd=checkout)
     commit = run("git", "rev-parse", "HEAD", cwd=checkout)
@@ -145,15 +145,19 @@ def workflow_of(checkout, registry):
         "steps.aws.outputs.aws-secret-access-key": "testing",
         "steps.aws.outputs.aws-session-token": "testing",
     }
+    return Workflow(checkout, "deploy.yml", context)
+
+
+def build(workflow, given):
+    """Run the job `build` with the tools that this machine has."""
     ours = {
         "BUILDER": "buildah",
         "ENGINE": "podman",
         "TRANSPORT": "containers-storage",
-        "IMAGE": f"localhost/seefood102:{commit}",
+        "IMAGE": f"localhost/seefood102:{workflow.context['github.sha']}",
         "BUILD_FLAGS": os.environ.get("BUILD_FLAGS", ""),
-        "WAIT": "60",
     }
-    return Workflow(checkout, "deploy.yml", context, ours)
+    workflow.run("build", ours, without=["Install"], given=given)
 
 
 @contextmanager
@@ -176,8 +180,8 @@ def started_task(registry, port):
 
 
 def test_a_commit_goes_live_by_the_steps_of_the_workflow(checkout, registry, tmp_path):
-    workflow = workflow_of(checkout, registry)
-    workflow.run("build", without=["Install"], given={"Push": registry.environment})
+    workflow = workflow_of(checkout)
+    build(workflow, {"Push": registry.environment})
     image = workflow.context["needs.build.outputs.image"]
     assert image.startswith(f"{HOST}/seefood102@sha256:")
     assert registry.has(workflow.context["github.sha"])
@@ -204,8 +208,8 @@ def test_a_commit_goes_live_by_the_steps_of_the_workflow(checkout, registry, tmp
 
 def test_an_image_that_does_not_answer_is_stopped_before_the_push(checkout, registry):
     (checkout / "app.py").write_text("import time\n\ntime.sleep(600)\n")
-    workflow = workflow_of(checkout, registry)
+    workflow = workflow_of(checkout)
     with pytest.raises(StepError, match="/healthz did not answer 200") as stopped:
-        workflow.run("build", without=["Install"], given={"Run it and call it": {"WAIT": "10"}})
+        build(workflow, {"Run it and call it": {"WAIT": "10"}})
     assert stopped.value.step == "Run it and call it"
     assert not registry.has(workflow.context["github.sha"])

@@ -21,19 +21,19 @@ class StepError(Exception):
 class Workflow:
     """The jobs of one workflow file, run one after the other in one checkout.
 
-    workflow = Workflow(checkout, "deploy.yml", {"github.sha": "abc"}, {"BUILDER": "buildah"})
-    workflow.run("build", without=["Install"])
+    workflow = Workflow(checkout, "deploy.yml", {"github.sha": "abc"})
+    workflow.run("build", {"BUILDER": "buildah"}, without=["Install"])
     """
 
-    def __init__(self, checkout, name, context, environment):
+    def __init__(self, checkout, name, context):
         self.checkout = checkout
         self._jobs = yaml.safe_load((checkout / ".github/workflows" / name).read_text())["jobs"]
-        self.context, self._environment = dict(context), environment
+        self.context = dict(context)
 
-    def run(self, job, *, without=(), before=None, given=None):
-        """What the job's steps print, but for those that are named `without`.
+    def run(self, job, variables=None, *, without=(), before=None, given=None):
+        """What the job's steps print, but for those that are named `without`; `variables` override the job's.
 
-        By the name of a step, `before` has what is to be called before it, and `given` variables of its own.
+        By the name of a step, `before` has what is to be called before it, and `given` what overrides its own.
 
         Raises:
             StepError: a step failed; those that are for this case (`if: failure()`) have run.
@@ -45,8 +45,8 @@ class Workflow:
             if "run" not in step or step["name"] in without or is_for_failure != (failed is not None):
                 continue
             (before or {}).get(step["name"], lambda: None)()
-            variables = self._evaluated(content.get("env", {})) | self._evaluated(step.get("env", {}))
-            done = self._step(step, variables | self._environment | (given or {}).get(step["name"], {}))
+            written = self._evaluated(content.get("env", {})) | self._evaluated(step.get("env", {}))
+            done = self._step(step, written | (variables or {}) | (given or {}).get(step["name"], {}))
             printed += done.stdout
             if done.returncode and not failed:
                 failed = step["name"]
