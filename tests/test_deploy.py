@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 import boto3
 import pytest
 from cloud import registry_of_ecr
+from foundation import create_foundation
 from moto.core.responses import ActionResult
 from moto.ecr.responses import ECRResponse
 from nginx import started_nginx
@@ -53,19 +54,8 @@ def run(*command, **options):
 
 @pytest.fixture
 def foundation(s3):
-    """The outputs of the foundation stack, in an account that has had an ECS service before."""
-    stacks = boto3.client("cloudformation")
-    given = {"GitHubOwner": "ada", "GitHubRepository": "food", "GitHubOwnerId": "7", "GitHubRepositoryId": "8"}
-    stacks.create_stack(
-        StackName="seefood102-foundation",
-        TemplateBody=(ROOT / "deploy/foundation.yaml").read_text(),
-        Capabilities=["CAPABILITY_NAMED_IAM"],
-        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()],
-    )
-    role = {"RoleName": "AWSServiceRoleForECS", "Path": "/aws-service-role/ecs.amazonaws.com/"}
-    boto3.client("iam").create_role(**role, AssumeRolePolicyDocument="{}")
-    (stack,) = stacks.describe_stacks(StackName="seefood102-foundation")["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    """The outputs of the foundation stack."""
+    return create_foundation(boto3)
 
 
 class Registry:
