@@ -3,7 +3,6 @@
 import ast
 import json
 
-import boto3
 from serving import ROOT
 
 GITHUB = {"GitHubOwner": "ada", "GitHubRepository": "food", "GitHubOwnerId": "7", "GitHubRepositoryId": "8"}
