@@ -126,11 +126,11 @@ def workflow_of(checkout):
     commit = run("git", "rev-parse", "HEAD", cwd=checkout)
     context = {
         "github.sha": commit,
-        "github.repository": "ada@7/food@8",
+        "github.repository": "ada/food",
         "github.server_url": "https://github.com",
         "vars.AWS_REGION": REGION,
         "vars.NAME || 'seefood102'": "seefood102",
-        "vars.CERTIFICATE_ARN": "",
+        "vars.SETTINGS": "Spot=true MaxTasks=2",
         "steps.aws.outputs.aws-access-key-id": "testing",
         "steps.aws.outputs.aws-secret-access-key": "testing",
         "steps.aws.outputs.aws-session-token": "testing",

@@ -4,7 +4,6 @@
 moto starts no task, and holds nobody to IAM: what is seen here is that doctor reads the account, not that AWS obeys it.
 """
 
-import ast
 import hashlib
 import json
 import shutil
@@ -14,6 +13,7 @@ from threading import Thread
 
 import boto3
 import pytest
+from foundation import create_foundation
 from moto import mock_aws
 from moto.core.responses import ActionResult
 from moto.ecr.responses import ECRResponse
@@ -200,27 +200,9 @@ class Account:
 
     def __init__(self, files):
         self.files = files
-        self.client = boto3.Session(region_name=REGION).client
-        stacks = self.client("cloudformation")
-        stacks.create_stack(
-            StackName="seefood102-foundation",
-            TemplateBody=(files / "foundation.yaml").read_text(),
-            Capabilities=["CAPABILITY_NAMED_IAM"],
-            Parameters=[
-                {"ParameterKey": name, "ParameterValue": value}
-                for name, value in {"GitHubOwner": "ada", "GitHubRepository": "food", "GitHubOwnerId": "7", "GitHubRepositoryId": "8"}.items()
-            ],
-        )  # fmt: skip
-        outputs = stacks.describe_stacks(StackName="seefood102-foundation")["Stacks"][0]["Outputs"]
-        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
-        iam = self.client("iam")
-        which = {"RoleName": "seefood102-execution", "PolicyName": "start"}
-        written = iam.get_role_policy(**which)["PolicyDocument"]
-        if isinstance(written, str):  # moto's CloudFormation writes it as Python would, and not as JSON
-            iam.put_role_policy(**which, PolicyDocument=json.dumps(ast.literal_eval(written)))
-        # moto's create_service_linked_role gives it another name than AWS does.
-        path = "/aws-service-role/ecs.amazonaws.com/"
-        iam.create_role(RoleName="AWSServiceRoleForECS", Path=path, AssumeRolePolicyDocument="{}")
+        session = boto3.Session(region_name=REGION)
+        self.client = session.client
+        self.outputs = create_foundation(session, files / "foundation.yaml")
         platform = {"architecture": "amd64", "os": "linux"}
         self.digest = self.push({"manifests": [{"digest": "sha256:" + "1" * 64, "size": 1, "platform": platform}]})
 
