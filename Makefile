@@ -30,7 +30,7 @@ container: model  ## build the image IMAGE with docker or buildah
 	deploy/build.sh $(IMAGE)
 
 container-test: $(DEVELOPMENT) container  ## build the image (with buildah, as root), run it, compare its answers, push it
-	SEEFOOD_IMAGE=$(IMAGE) .venv/bin/python -m pytest tests/test_container.py tests/test_try_image.py
+	SEEFOOD_IMAGE=$(IMAGE) .venv/bin/python -m pytest tests/test_container.py tests/test_try_image.py tests/test_deploy.py
 
 bench: $(DEVELOPMENT) model  ## measure speed, start and memory, beside a plain gr.Interface and FastAPI endpoint
 	for part in photo classify start api soak; do echo; echo "$$part"; .venv/bin/python benchmarks/$$part.py || exit; done

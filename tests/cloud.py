@@ -5,12 +5,11 @@ the address goes through a proxy here, and trusts a certificate that is made her
 """
 
 import asyncio
-import json
 import subprocess
 import threading
 from contextlib import contextmanager
 
-from serving import free_port
+from registry import running_registry
 
 HASH = "print crypt($ARGV[0], q($2y$05$abcdefghijklmnopqrstuu))"  # bcrypt, the one that the registry takes
 
@@ -24,23 +23,10 @@ def registry_of_ecr(host, password, folder):
     subprocess.run([*command.split(), *files], check=True, capture_output=True)
     hashed = subprocess.run(["perl", "-e", HASH, password], check=True, capture_output=True, text=True).stdout
     (folder / "users").write_text(f"AWS:{hashed}\n")
-    port = free_port()
-    settings = {
-        "version": 0.1,
-        "storage": {"filesystem": {"rootdirectory": str(folder / "images")}},
-        "http": {"addr": f"127.0.0.1:{port}", "tls": {"certificate": str(certificate), "key": str(key)}},
-        "auth": {"htpasswd": {"realm": "ecr", "path": str(folder / "users")}},
-    }
-    (folder / "config.yml").write_text(json.dumps(settings))
-    with (folder / "output.txt").open("w") as output:
-        command = ["docker-registry", "serve", folder / "config.yml"]
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        with proxy_to(host, port) as proxy:
-            yield {"HTTPS_PROXY": f"http://127.0.0.1:{proxy}", "SSL_CERT_FILE": str(certificate)}
-    finally:
-        process.kill()
-        process.wait()
+    http = {"tls": {"certificate": str(certificate), "key": str(key)}}
+    auth = {"htpasswd": {"realm": "ecr", "path": str(folder / "users")}}
+    with running_registry(folder, http=http, auth=auth) as port, proxy_to(host, port) as proxy:
+        yield {"HTTPS_PROXY": f"http://127.0.0.1:{proxy}", "SSL_CERT_FILE": str(certificate)}
 
 
 @contextmanager

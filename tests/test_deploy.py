@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 import boto3
 import pytest
 from cloud import registry_of_ecr
+from containers import NEEDS_IMAGE, buildah
 from foundation import create_foundation
 from moto.core.responses import ActionResult
 from moto.ecr.responses import ECRResponse
@@ -39,9 +40,8 @@ BALANCER = """
 """
 
 pytestmark = [
-    pytest.mark.container,
-    pytest.mark.skipif(not os.environ.get("SEEFOOD_IMAGE"), reason="make container-test runs it"),
-    pytest.mark.skipif(not shutil.which("podman"), reason="no podman to run the image with"),
+    *NEEDS_IMAGE,
+    pytest.mark.timeout(1800),
     pytest.mark.filterwarnings("ignore:.*not supported by moto:UserWarning"),
 ]
 
@@ -58,7 +58,22 @@ def foundation(s3):
     return create_foundation(boto3)
 
 
-class Registry:
+@pytest.fixture(autouse=True)
+def engine(podman, monkeypatch):
+    """podman, as it runs here. The images that a test makes are gone afterwards."""
+    for name, value in podman.items():
+        monkeypatch.setenv(name, value)
+    before = images()
+    yield
+    if made := images() - before:
+        buildah("rmi", "--force", *made)
+
+
+def images():
+    return set(buildah("images", "--quiet").split())
+
+
+class Ecr:
     """The registry behind ECR's address.
 
     Attributes:
@@ -75,7 +90,7 @@ class Registry:
         name = digest.removeprefix("sha256:")
         return self._folder / "blobs/sha256" / name[:2] / name / "data"
 
-    def tell_ecr(self, image):
+    def learn(self, image):
         """ECR's API learns of an image that the registry has taken."""
         digest = image.partition("@")[2]
         manifest = self.blob(digest).read_text()
@@ -89,18 +104,18 @@ class Registry:
 
 
 @pytest.fixture
-def registry(tmp_path, monkeypatch):
+def ecr(tmp_path, monkeypatch):
     folder = tmp_path / "registry"
     folder.mkdir()
     with registry_of_ecr(HOST, PASSWORD, folder) as environment:
-        registry = Registry(folder, environment)
+        ecr = Ecr(folder, environment)
 
         def where(response):  # moto lacks this call
             digest = response._get_param("layerDigest")
-            return ActionResult({"layerDigest": digest, "downloadUrl": registry.blob(digest).as_uri()})
+            return ActionResult({"layerDigest": digest, "downloadUrl": ecr.blob(digest).as_uri()})
 
         monkeypatch.setattr(ECRResponse, "get_download_url_for_layer", where)
-        yield registry
+        yield ecr
 
 
 @pytest.fixture
@@ -151,12 +166,12 @@ def build(workflow, given):
 
 
 @contextmanager
-def started_task(registry, port):
+def started_task(ecr, port):
     """What ECS would run: the task definition's container, its image taken from the registry by its digest."""
     ecs = boto3.client("ecs")
     (arn,) = ecs.list_task_definitions()["taskDefinitionArns"]
     (task,) = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]["containerDefinitions"]
-    run("podman", "pull", "--creds", f"AWS:{PASSWORD}", task["image"], env=os.environ | registry.environment)
+    run("podman", "pull", "--creds", f"AWS:{PASSWORD}", task["image"], env=os.environ | ecr.environment)
     options = [f"--env={entry['name']}={entry['value']}" for entry in task["environment"]]
     options += [f"--tmpfs={mount['containerPath']}" for mount in task["mountPoints"]]
     options += [f"--publish=127.0.0.1:{port}:{task['portMappings'][0]['containerPort']}"]
@@ -169,17 +184,17 @@ def started_task(registry, port):
         run("podman", "rm", "--force", container)
 
 
-def test_a_commit_goes_live_by_the_steps_of_the_workflow(checkout, registry, tmp_path):
+def test_a_commit_goes_live_by_the_steps_of_the_workflow(checkout, ecr, tmp_path):
     workflow = workflow_of(checkout)
-    build(workflow, {"Push": registry.environment})
+    build(workflow, {"Push": ecr.environment})
     image = workflow.context["needs.build.outputs.image"]
     assert image.startswith(f"{HOST}/seefood102@sha256:")
-    assert registry.has(workflow.context["github.sha"])
+    assert ecr.has(workflow.context["github.sha"])
 
     with pytest.raises(StepError, match="no-image") as stopped:  # for ECR has not been told
         workflow.run("deploy", without=["Install"])
     assert stopped.value.step == "Look for what would keep it from coming up"
-    registry.tell_ecr(image)
+    ecr.learn(image)
 
     port, task = free_port(), free_port()
     (tmp_path / "nginx").mkdir()
@@ -188,7 +203,7 @@ def test_a_commit_goes_live_by_the_steps_of_the_workflow(checkout, registry, tmp
         printed = workflow.run(
             "deploy",
             without=["Install"],
-            before={"Call the public address": lambda: running.enter_context(started_task(registry, task))},
+            before={"Call the public address": lambda: running.enter_context(started_task(ecr, task))},
             given={"Call the public address": {"HTTP_PROXY": f"http://127.0.0.1:{port}"}},  # only AWS knows its name
         )
     url = workflow.context["steps.release.outputs.url"]
@@ -196,10 +211,10 @@ def test_a_commit_goes_live_by_the_steps_of_the_workflow(checkout, registry, tmp
     assert (checkout / "summary.txt").read_text() == f"In service: {url}\n"
 
 
-def test_an_image_that_does_not_answer_is_stopped_before_the_push(checkout, registry):
+def test_an_image_that_does_not_answer_is_stopped_before_the_push(checkout, ecr):
     (checkout / "app.py").write_text("import time\n\ntime.sleep(600)\n")
     workflow = workflow_of(checkout)
     with pytest.raises(StepError, match="/healthz did not answer 200") as stopped:
         build(workflow, {"Run it and call it": {"WAIT": "10"}})
     assert stopped.value.step == "Run it and call it"
-    assert not registry.has(workflow.context["github.sha"])
+    assert not ecr.has(workflow.context["github.sha"])

@@ -5,7 +5,6 @@ The engine is podman. The images are the one that `make container-test` built, a
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -16,27 +15,12 @@ from serving import ROOT
 
 from deploy.smoke import Table
 
-# A machine that is a container itself may raise no limit, and crun refuses to run where old and new cgroups are mixed.
-SETTINGS = """
-[containers]
-default_ulimits = ["nofile=4096:4096", "nproc=1024:1024"]
-log_driver = "k8s-file"
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-"""
-
-pytestmark = [
-    *NEEDS_IMAGE,
-    pytest.mark.skipif(not shutil.which("podman"), reason="no podman here: apt-get install podman runc"),
-]
+pytestmark = NEEDS_IMAGE
 
 
 @pytest.fixture(scope="module")
-def variables(tmp_path_factory):
-    settings = tmp_path_factory.mktemp("podman") / "containers.conf"
-    settings.write_text(SETTINGS)
-    return {**os.environ, "CONTAINERS_CONF": str(settings), "ENGINE": "podman", "PYTHON": sys.executable}
+def variables(podman):
+    return os.environ | podman | {"ENGINE": "podman", "PYTHON": sys.executable}
 
 
 @pytest.fixture
