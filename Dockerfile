@@ -6,6 +6,8 @@ FROM ${BASE_IMAGE} AS packages
 COPY requirements.lock /
 # Without pip, and without what serving does not need of these packages: tests, converters, transfers to a hub, an editor of
 # videos, and botocore's descriptions of the services of AWS but for S3 and those that sign in. Compiled, for nothing can be written later.
+# `cd`, for the folder has Python's version in its name, and WORKDIR knows no pattern:
+# hadolint ignore=DL3003
 RUN python -m venv --without-pip /venv \
     && python -m pip --python /venv/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes \
        --only-binary :all: -r requirements.lock \

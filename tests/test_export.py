@@ -6,10 +6,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import Mock
 
+import datasets
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -23,13 +26,22 @@ import train
 from seefood.errors import DataError, ExportError, WeightsError
 from seefood.metadata import Metadata
 from seefood.predictor import Predictor
+from seefood.statistics import image_statistics
 from seefood.training.averaging import mean_checkpoint
 from seefood.training.data import FoodData
-from seefood.training.evaluation import Answers, check_agreement, check_cost, check_parity, fitted_temperature
+from seefood.training.evaluation import (
+    Answers,
+    check_agreement,
+    check_cost,
+    check_parity,
+    fitted_temperature,
+    photos_of,
+)
 from seefood.training.graph import ServedNetwork, export_onnx, set_temperature
 from seefood.training.model import FoodClassifier
 from seefood.training.provenance import commit
 from seefood.training.quantization import quantize
+from seefood.training.reference import write_reference
 from seefood.training.sources import Source
 from seefood.training.storage import halve_weights, quarter_weights
 
@@ -362,7 +374,7 @@ def test_dishes_of_ones_own_become_a_model_that_says_what_it_is(tmp_path: Path) 
     for part, values in facts.metrics.items():
         assert (told[part, "accuracy"], told[part, "f1"]) == (values["top1"], values["f1"])
     figures = re.findall(r"\]\((\w+\.png)\)", page)
-    assert {path.name for path in card.iterdir()} == {"README.md", "metrics.json", *figures}
+    assert {path.name for path in card.iterdir()} == {"README.md", "metrics.json", "reference.csv.gz", *figures}
     assert len(figures) == 5
 
 
@@ -380,6 +392,50 @@ def test_a_card_shows_the_variants_side_by_side_and_int8_can_ship(tiny_checkpoin
     assert all(one["milliseconds"] > 0 and 0 < one["ratio"] < 1 for one in variants)
     assert "QuantizeLinear" in {node.op_type for node in onnx.load(model).graph.node}
     assert "| int8 |" in (card / "README.md").read_text()
+
+
+def test_beside_the_card_lies_what_the_validation_photos_and_the_answers_to_them_are_like(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    model, card = tmp_path / "seefood.onnx", tmp_path / "card"
+    export.export([tiny_checkpoint], model, card)
+    predictor = Predictor(model)
+    table = pd.read_csv(card / "reference.csv.gz", dtype={"model": str})  # 5e0287393344 is no number
+    data = FoodData.load_from_checkpoint(tiny_checkpoint)
+    data.setup("fit")
+    photos = list(photos_of(data.validation))
+    assert len(table) == len(photos) == len(KINDS)
+    for row, photo, true in zip(
+        table.to_dict("records"), photos, data.validation.with_format(None)["label"], strict=True
+    ):
+        label, confidence = predictor.predict(photo).top(1)[0]
+        assert (row["label_true"], row["label"], row["model"]) == (predictor.labels[true], label, predictor.digest)
+        assert row["confidence"] == pytest.approx(confidence, abs=1e-4)
+        assert row["low_confidence"] == (confidence < predictor.metadata.thresholds["unsure"])
+        assert row["not_food"] is False
+        for name, value in image_statistics(predictor.input_of(photo)).items():
+            assert row[name] == pytest.approx(value, abs=1e-4)
+
+
+def test_the_reference_tells_what_is_no_food_and_what_is_unsure_and_is_the_same_file_each_time(tmp_path: Path) -> None:
+    said = answers(np.array([0, 2, 1]))
+    said.probability[2] = [0.1, 0.15, 0.12]
+    predictor = Mock(digest="0123456789ab", input_of=lambda photo: np.full((2, 2, 3), photo[0], dtype=np.uint8))
+    predictor.metadata.thresholds = {"unsure": 0.2}
+    files = [{"image": {"bytes": bytes([value]), "path": None}, "label": 0} for value in (0, 51, 255)]
+    photos = {"one": datasets.Dataset.from_list(files[:1]), "two": datasets.Dataset.from_list(files[1:])}
+    of_source = {"one": said[np.array([0])], "two": said[np.array([1, 2])]}
+    for folder in ("first", "again"):
+        (tmp_path / folder).mkdir()
+        write_reference(tmp_path / folder, predictor, of_source, photos)
+    table = pd.read_csv(tmp_path / "first" / "reference.csv.gz", dtype={"model": str})
+    assert list(table.label) == ["apple_pie", "not_food", "ramen"]
+    assert list(table.not_food) == [False, True, False]
+    assert list(table.low_confidence) == [False, False, True]
+    assert list(table.brightness) == [0, 0.2, 1]
+    assert set(table.model) == {predictor.digest}
+    first, again = ((tmp_path / folder / "reference.csv.gz").read_bytes() for folder in ("first", "again"))
+    assert first == again
 
 
 @pytest.mark.parametrize(
