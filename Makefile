@@ -14,10 +14,10 @@ CKPT ?= $(SECOND) $(SECOND) $(FIRST)
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 
 .DEFAULT_GOAL := help
-.PHONY: help run model test container container-test bench lint lint-infrastructure style train export bench-training screenshots model-version model-push lock clean space lint-workflows drift
+.PHONY: help run model test container container-test bench lint lint-code lint-workflows lint-infrastructure style train export bench-training screenshots model-version model-push lock clean drift space
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 21
 
 run: $(SERVING) model  ## serve the embedded model on http://127.0.0.1:7860
 	.venv/bin/python app.py
@@ -30,15 +30,24 @@ test: $(DEVELOPMENT) model  ## run the whole test suite
 container: model  ## build the image IMAGE with docker or buildah
 	deploy/build.sh $(IMAGE)
 
-container-test: $(DEVELOPMENT) container  ## build the image (with buildah, as root), run it, and compare its answers
-	SEEFOOD_IMAGE=$(IMAGE) .venv/bin/python -m pytest tests/test_container.py
+container-test: $(DEVELOPMENT) container  ## build the image (with buildah, as root), run it, compare its answers, push it
+	SEEFOOD_IMAGE=$(IMAGE) .venv/bin/python -m pytest tests/test_container.py tests/test_try_image.py tests/test_deploy.py
 
 bench: $(DEVELOPMENT) model  ## measure speed, start and memory, beside a plain gr.Interface and FastAPI endpoint
 	for part in photo classify start api soak; do echo; echo "$$part"; .venv/bin/python benchmarks/$$part.py || exit; done
 
-lint: $(DEVELOPMENT)  ## check format, style and types
+# The quickest first: whoever mends code sees its errors at once.
+lint: lint-code lint-workflows lint-infrastructure  ## check all that the next three check
+
+lint-code: $(DEVELOPMENT)  ## check format, style and types
 	.venv/bin/ruff format --check . && .venv/bin/ruff check .
 	.venv/bin/mypy
+
+lint-workflows: $(LINT)  ## check the workflows, the Dockerfile and the shell scripts
+	.lint-venv/bin/actionlint -shellcheck .lint-venv/bin/shellcheck
+	.lint-venv/bin/zizmor --offline --no-progress .github
+	.lint-venv/bin/hadolint Dockerfile
+	.lint-venv/bin/shellcheck deploy/*.sh .ci/run
 
 lint-infrastructure: $(INFRASTRUCTURE)  ## check the CloudFormation templates
 	.infrastructure-venv/bin/cfn-lint deploy/foundation.yaml deploy/service.yaml
@@ -70,18 +79,12 @@ model-push: $(DVC)  ## copy that version to your own bucket, DVC's remote `s3`
 space: $(SERVING) model  ## mirror the app and the model to the Hugging Face Space SPACE=your-name/seefood102
 	SPACE=$(SPACE) .venv/bin/python -m deploy.space
 
-lint-workflows: $(LINT)  ## check the workflows, the Dockerfile and the shell scripts
-	PATH="$(CURDIR)/.lint-venv/bin:$$PATH" actionlint
-	.lint-venv/bin/zizmor --offline --no-progress .github
-	.lint-venv/bin/hadolint Dockerfile
-	.lint-venv/bin/shellcheck deploy/*.sh .ci/run
-
 drift: $(DRIFT)  ## compare the log LOG=folder, s3://... or cloudwatch:group with the validation (OPTIONS='--days 7')
 	.drift-venv/bin/python -m deploy.drift $(LOG) $(OPTIONS)
 
 lock: $(DEVELOPMENT)  ## pin the serving requirements, with and without hashes
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml -o requirements.txt
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes --extra s3 pyproject.toml -o requirements.lock
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --generate-hashes --extra aws pyproject.toml -o requirements.lock
 
 clean:  ## remove the environments
 	rm -rf .venv .dvc-venv .lint-venv .infrastructure-venv .drift-venv

@@ -10,10 +10,12 @@ import sys
 
 from seefood.errors import SeeFoodError
 from seefood.predictor import Predictor
+from seefood.serving.logs import configure_logs
 from seefood.serving.server import create_app, serve
 
 
 def main() -> None:
+    configure_logs()
     serve(create_app(Predictor()))
 
 

@@ -133,9 +133,7 @@ def _restored(checkpoints: Sequence[Path], image_size: int | None) -> tuple[Food
     """What checkpoints hold: the network, the photos of the first, the facts about it, and how it was trained."""
     state = mean_checkpoint(checkpoints)
     size = {"image_size": image_size} if image_size else {}
-    classifier = FoodClassifier.load_from_checkpoint(
-        checkpoints[0], map_location="cpu", weights="random", teacher=None, **size
-    )
+    classifier = FoodClassifier.load_from_checkpoint(checkpoints[0], map_location="cpu", weights="random", **size)
     data = FoodData.load_from_checkpoint(checkpoints[0], **size)
     if data.labels != classifier.labels:
         raise ExportError(
@@ -166,8 +164,6 @@ def _training(state: dict[str, Any], batch_size: int) -> str:
     seconds = state["callbacks"].get("Timer", {}).get("time_elapsed", {}).get(RunningStage.TRAINING.value)
     duration = f" in {seconds / 60:.0f} minutes" if seconds else ""
     cost = f"{steps:,} steps of {batch_size} photos{duration}, from the weights `{weights}`"
-    if teacher := state["hyper_parameters"].get("teacher"):
-        cost += f", with the teacher `{teacher}`"
     if paths := state.get("mean_of"):
         parts = ", ".join(f"{paths.count(path)} of `{path}`" for path in dict.fromkeys(paths))
         cost += f"; the weights are the mean of {parts}"

@@ -6,6 +6,8 @@ from typing import Any, Self
 
 from seefood.errors import ModelError
 
+_THRESHOLDS = {"sure": 0.5, "unsure": 0.2}  # of a model file that has none of its own
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
@@ -33,6 +35,10 @@ class Metadata:
     created: str
     thresholds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def threshold(self, name: str) -> float:
+        """One of `thresholds`, or what it is where the model file has none."""
+        return (_THRESHOLDS | self.thresholds)[name]
 
     def to_properties(self) -> dict[str, str]:
         """One string of JSON for each fact, as ONNX keeps them."""

@@ -6,6 +6,9 @@ Training evaluates through it, export.py measures through it, and the app answer
 import io
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +46,23 @@ _TO_UPRIGHT = {
 PhotoSource = str | os.PathLike[str] | bytes | Image.Image
 
 
+@dataclass(frozen=True)
+class PhotoFile:
+    """A photo that came as a file.
+
+    Attributes:
+        image: as `read_photo` gives it.
+        bytes: size of the file.
+        pixels: width x height, as the file's header has them.
+        format: Pillow's name of the format, such as "JPEG".
+    """
+
+    image: Image.Image
+    bytes: int
+    pixels: int
+    format: str
+
+
 def read_photo(source: PhotoSource, *, name: str = "", at_least: int | None = None) -> Image.Image:
     """Read a photo that may be anything: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF, whatever its name ends in.
 
@@ -59,16 +79,23 @@ def read_photo(source: PhotoSource, *, name: str = "", at_least: int | None = No
     Raises:
         PhotoError: the photo is missing, empty, no image, damaged, or over SEEFOOD_MAX_BYTES or SEEFOOD_MAX_PIXELS.
     """
-    if not isinstance(source, bytes | Image.Image):
-        name = name or Path(source).name
-    name = name or "the photo"
-    try:
-        image = source if isinstance(source, Image.Image) else _decoded(_content(source, name), name, at_least)
-        return _upright_rgb(image)
-    except PhotoError:
-        raise
-    except Exception as error:  # a damaged file may raise nearly anything while it is decoded
-        raise PhotoError(f"{name}: damaged, its pixels cannot be decoded. Save it again and retry.") from error
+    if not isinstance(source, Image.Image):
+        return read_photo_file(source, name=name, at_least=at_least).image
+    with _damage_named(name or "the photo"):
+        return _upright_rgb(source)
+
+
+def read_photo_file(
+    source: str | os.PathLike[str] | bytes, *, name: str = "", at_least: int | None = None
+) -> PhotoFile:
+    """The same, of a path or the bytes of a file, with what is known of that file."""
+    name = name or ("" if isinstance(source, bytes) else Path(source).name) or "the photo"
+    with _damage_named(name):
+        content = _content(source, name)
+        file = _opened(content, name)
+        pixels = file.width * file.height  # before a JPEG is told to decode to less
+        image = _upright_rgb(_decoded(file, content, name, at_least))
+    return PhotoFile(image, bytes=len(content), pixels=pixels, format=file.format or "")
 
 
 def square(photo: Image.Image, size: int, crop: float = 1.0) -> Image.Image:
@@ -103,6 +130,17 @@ def check_bytes(count: int, name: str) -> None:
         )
 
 
+@contextmanager
+def _damage_named(name: str) -> Iterator[None]:
+    """Turn whatever a damaged file raises while it is decoded, which may be nearly anything, into a PhotoError."""
+    try:
+        yield
+    except PhotoError:
+        raise
+    except Exception as error:
+        raise PhotoError(f"{name}: damaged, its pixels cannot be decoded. Save it again and retry.") from error
+
+
 def _content(source: str | os.PathLike[str] | bytes, name: str) -> bytes:
     if isinstance(source, bytes):
         check_bytes(len(source), name)
@@ -115,18 +153,23 @@ def _content(source: str | os.PathLike[str] | bytes, name: str) -> bytes:
         raise PhotoError(f"{name}: cannot be opened ({reason}). Check the path.") from error
 
 
-def _decoded(content: bytes, name: str, at_least: int | None) -> Image.Image:
-    image = _opened(content, name, at_least)
+def _decoded(file: Image.Image, content: bytes, name: str, at_least: int | None) -> Image.Image:
     try:
-        image.load()
+        return _loaded(file, at_least)
     except OSError:
-        if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        if not isinstance(file, JpegImagePlugin.JpegImageFile):
             raise
-        return _beginning(_opened(content + _END_OF_JPEG, name, at_least), name)
-    return image
+        return _beginning(_loaded(_opened(content + _END_OF_JPEG, name), at_least), name)
 
 
-def _opened(content: bytes, name: str, at_least: int | None) -> Image.Image:
+def _loaded(file: Image.Image, at_least: int | None) -> Image.Image:
+    if at_least:
+        file.draft(None, (at_least, at_least))  # both sides keep it, so it does not matter which way up the photo is
+    file.load()
+    return file
+
+
+def _opened(content: bytes, name: str) -> Image.Image:
     """Read the header, and nothing more, so that what is too large is refused before it is decoded."""
     try:
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
@@ -143,8 +186,6 @@ def _opened(content: bytes, name: str, at_least: int | None) -> Image.Image:
         )
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         _check_scans(content, name)
-    if at_least:
-        image.draft(None, (at_least, at_least))  # both sides keep it, so it does not matter which way up the photo is
     return image
 
 
@@ -161,7 +202,6 @@ def _beginning(image: Image.Image, name: str) -> Image.Image:
     missing is the rows at the bottom that are mid-gray from edge to edge; a row of blocks that is there in part counts
     as there. A progressive JPEG has all its rows, only coarser, once its first pass is there.
     """
-    image.load()
     rows = np.asarray(image).reshape(image.height, -1)
     there = np.flatnonzero((rows.min(axis=1) < 127) | (rows.max(axis=1) > 128))  # CMYK is stored inverted: 127
     count = int(there[-1]) + 1 if there.size else 0

@@ -107,7 +107,11 @@ class Predictor:
         Raises:
             PhotoError: the photo cannot be read; see `seefood.photo.read_photo`.
         """
-        return next(self._run([photo]))
+        return self.predict_square(self.input_of(photo))
+
+    def predict_square(self, square: np.ndarray) -> Prediction:
+        """Classify what `input_of` gave of a photo."""
+        return next(self._run(square[np.newaxis]))
 
     def predict_many(self, photos: Iterable[PhotoSource], *, batch_size: int = 32) -> Iterator[Prediction]:
         """Classify any number of photos, `batch_size` at a time; the order is kept.
@@ -117,10 +121,9 @@ class Predictor:
         """
         remaining = iter(photos)
         while batch := list(islice(remaining, batch_size)):
-            yield from self._run(batch)
+            yield from self._run(np.stack([self.input_of(photo) for photo in batch]))
 
-    def _run(self, photos: Iterable[PhotoSource]) -> Iterator[Prediction]:
-        image = np.stack([self.input_of(photo) for photo in photos])
+    def _run(self, image: np.ndarray) -> Iterator[Prediction]:
         probability, evidence = self._session.run(["probability", "evidence"], {"image": image})
         for row in zip(probability, evidence, strict=True):
             yield Prediction(self.labels, *row)

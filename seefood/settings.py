@@ -1,8 +1,10 @@
 """Every environment variable that SeeFood102 reads, with its type, default and meaning."""
 
+import sys
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +36,16 @@ class Settings(BaseSettings):
     feedback: str = Field(
         "", description="where answers to 'Is this right?' are kept: a folder or s3://bucket/prefix; empty asks nobody"
     )
+
+    log: Literal["json", "text", "none"] = Field(
+        default_factory=lambda: "text" if sys.stdout.isatty() else "json",
+        description="a line for each request: json, text for people, or none; text on a terminal, json elsewhere",
+    )
+    metrics_namespace: str = Field(
+        "", description="where CloudWatch keeps the metrics that it reads from the log; empty writes none into it"
+    )
+    service: str = Field("seefood102", min_length=1, description="the dimension by which CloudWatch tells stacks apart")
+    commit: str = Field("unknown", description="version of this repository; the image knows its own")
 
     mcp: bool = Field(
         find_spec("mcp") is not None, description="offer the API as tools for agents, too; needs the extra [mcp]"

@@ -17,7 +17,7 @@ def image_statistics(square: np.ndarray) -> dict[str, float]:
         `brightness`: mean of the luma, in 0..1; `contrast`: its standard deviation; `sharpness`: mean absolute
         difference of neighbours, side by side and one above the other.
     """
-    luma = square.astype(np.float32) @ _LUMA
+    luma = (square.reshape(-1, 3).astype(np.float32) @ _LUMA).reshape(square.shape[:2])
     mean = luma.sum() / luma.size
     apart = (luma - mean).ravel()
     across, down = np.abs(luma[:, 1:] - luma[:, :-1]), np.abs(luma[1:] - luma[:-1])

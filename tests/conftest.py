@@ -1,9 +1,15 @@
 """What the tests share: settings that a test may change, the model, and the app as a process."""
 
+import os
+import shutil
+import subprocess
+
 import boto3
 import httpx
 import pytest
+from containers import IMAGE, PODMAN
 from moto.server import ThreadedMotoServer
+from registry import running_registry
 from serving import ROOT, started_app
 
 from seefood.errors import ModelError
@@ -66,3 +72,29 @@ def s3(monkeypatch):
     httpx.post(f"http://{host}:{port}/moto-api/reset")
     yield boto3.client("s3")
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory):
+    """The address of a registry, which speaks HTTP."""
+    with running_registry(tmp_path_factory.mktemp("registry")) as port:
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory):
+    """The variables with which podman runs a container here; skips where it cannot."""
+    settings = tmp_path_factory.mktemp("podman") / "containers.conf"
+    settings.write_text(PODMAN)
+    variables = {"CONTAINERS_CONF": str(settings)}
+    if not shutil.which("podman"):
+        pytest.skip("no podman here: apt-get install podman runc")
+    tried = subprocess.run(
+        ["podman", "run", "--rm", "--read-only", "--cap-drop=ALL", "--publish=127.0.0.1::7860", IMAGE, "python", "-V"],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+    )
+    if tried.returncode:
+        pytest.skip(f"podman cannot run a container here: {tried.stderr.strip().splitlines()[-1]}")
+    return variables

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import onnx
 from onnx import TensorProto, helper
 
@@ -41,6 +43,11 @@ class Server:
     output: Path
     outside_calls: Path
     process: subprocess.Popen[bytes]
+
+    def requests(self):
+        """The lines of its log that tell of requests, once all of its lines are JSON."""
+        lines = [json.loads(line) for line in self.output.read_text().splitlines()]
+        return [line for line in lines if line["event"] == "request"]
 
     def accepts(self):
         """Whether it takes connections."""
@@ -118,6 +125,15 @@ def classify(url, content, **options):
     answer = response.status, response.headers, json.loads(response.read())
     connection.close()
     return answer
+
+
+def call(server, endpoint, *data):
+    """What the API answers to data that gradio_client would not send: "complete" or "error", and what comes with it."""
+    url = f"{server.url}/gradio_api/call/{endpoint}"
+    accepted = httpx.post(url, json={"data": data}).json()
+    events = httpx.get(f"{url}/{accepted['event_id']}", timeout=60).text
+    event, answer = re.search(r"event: (complete|error)\ndata: (.*)", events).groups()
+    return event, json.loads(answer)
 
 
 def is_healthy(url):

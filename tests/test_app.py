@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
-from serving import EXAMPLES, ROOT, color_model
+from serving import EXAMPLES, ROOT, call, color_model
 
 from seefood import __version__
 from seefood.errors import PhotoError
@@ -55,15 +55,6 @@ def sentence(path):
 def classify(server, path):
     with path.open("rb") as photo:
         return httpx.post(f"{server.url}/classify", files={"photo": (path.name, photo)}, timeout=60)
-
-
-def call(server, endpoint, *data):
-    """What the API answers to data that gradio_client would not send: "complete" or "error", and what comes with it."""
-    url = f"{server.url}/gradio_api/call/{endpoint}"
-    accepted = httpx.post(url, json={"data": data}).json()
-    events = httpx.get(f"{url}/{accepted['event_id']}", timeout=60).text
-    event, answer = re.search(r"event: (complete|error)\ndata: (.*)", events).groups()
-    return event, json.loads(answer)
 
 
 def test_healthz_says_which_model_answers(server, predictor):

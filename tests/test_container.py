@@ -12,14 +12,16 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from containers import IMAGE, NEEDS_IMAGE, buildah
 from serving import ROOT, free_port, is_healthy
 
+from deploy.push import push
 from deploy.smoke import Table, differences
 from seefood.predictor import Predictor
 
-IMAGE = os.environ.get("SEEFOOD_IMAGE", "")
 LIMIT_MB = 350  # of our layers, above the base
 MOUNTED = """
 set -e
@@ -31,19 +33,16 @@ mount --bind /dev {root}/dev
 exec chroot --userspec={user} {root} /usr/bin/env --ignore-environment --chdir={folder} {environment} {command}
 """
 
-pytestmark = [
-    pytest.mark.container,
-    pytest.mark.skipif(not IMAGE, reason="no image is built: make container-test does it"),
-]
+pytestmark = NEEDS_IMAGE
 
 
-def buildah(*arguments):
-    return subprocess.run(["buildah", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+def inspected(image, *options):
+    return json.loads(buildah(*options, "inspect", "--type", "image", image))["Docker"]
 
 
 @pytest.fixture(scope="module")
 def configuration():
-    return json.loads(buildah("inspect", "--type", "image", IMAGE))["Docker"]["config"]
+    return inspected(IMAGE)["config"]
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +95,7 @@ def test_its_labels_name_the_commit_and_the_model(configuration):
     labels = configuration["Labels"]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert labels["org.opencontainers.image.revision"] == commit.strip()
+    assert f"SEEFOOD_COMMIT={commit.strip()}" in configuration["Env"]
     assert labels["org.seefood102.model"] == Predictor(ROOT / "models/seefood.onnx").digest
 
 
@@ -148,6 +148,11 @@ def test_it_can_keep_feedback_in_a_bucket(s3, root, configuration):
     assert len(s3.list_objects_v2(Bucket="answers")["Contents"]) == 1
 
 
+def test_it_can_write_metrics_for_cloudwatch_into_its_log(root, configuration):
+    code = "from seefood.serving.metrics import EmbeddedMetrics; EmbeddedMetrics('SeeFood102', 'seefood102')"
+    subprocess.run(command_in(root, configuration, ["python", "-c", code]), check=True)
+
+
 def test_its_health_check_passes_where_the_app_answers_and_fails_where_not(app, root, configuration):
     check = configuration["Healthcheck"]["Test"][1:]
     for port, status in {app[0].rpartition(":")[2]: 0, "1": 1}.items():
@@ -158,4 +163,19 @@ def test_its_health_check_passes_where_the_app_answers_and_fails_where_not(app, 
 def test_sigterm_ends_it_with_0(app):
     process = app[1]
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=30) == 0  # then ECS would kill it: StopTimeout in service.yaml
+
+
+@pytest.mark.timeout(1200)  # it is packed, sent, fetched and unpacked: half a minute of work, if nobody else works
+def test_it_comes_back_from_a_registry_as_it_was_pushed(registry):
+    """The path that ECR takes. It is pulled into a storage of its own, in which none of its layers lies."""
+    digest = push(f"containers-storage:localhost/{IMAGE}", f"{registry}/seefood102-built", "abc123", plain=True)
+    name = f"{registry}/seefood102-built@{digest}"
+    with TemporaryDirectory() as folder:
+        storage = ["--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "vfs"]
+        buildah(*storage, "pull", "--tls-verify=false", name)
+        here, back = inspected(IMAGE), inspected(name, *storage)
+    assert back["config"] == here["config"]
+    assert back["config"]["Labels"]["org.seefood102.model"]
+    assert back["config"]["Healthcheck"]["Test"][:2] == ["CMD", "python"]
+    assert back["rootfs"]["diff_ids"] == here["rootfs"]["diff_ids"]

@@ -4,20 +4,25 @@
 moto starts no task, and holds nobody to IAM: what is seen here is that doctor reads the account, not that AWS obeys it.
 """
 
-import ast
+import hashlib
 import json
 import shutil
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import boto3
 import pytest
+from foundation import create_foundation
 from moto import mock_aws
+from moto.core.responses import ActionResult
+from moto.ecr.responses import ECRResponse
 from serving import ROOT
 
 from deploy.doctor.__main__ import arguments, findings, main
 from deploy.doctor.findings import REMEDIES
 
 REGION = "eu-central-1"
-DOCKERFILE = "FROM python:3.11-slim\nENV GRADIO_SERVER_PORT=7860\nUSER 10001\nEXPOSE 7860\nVOLUME /tmp\n"
 WORKFLOW = """
 permissions: {contents: read}
 jobs:
@@ -25,37 +30,61 @@ jobs:
     permissions: {contents: read, id-token: write}
     steps:
       - uses: aws-actions/configure-aws-credentials@v5
-      - run: docker build --platform linux/amd64 .
+      - run: docker build --platform linux/amd64 --tag seefood102 . && docker run --publish 7860:7860 seefood102
 """
 
 # code, file, what stands there, what breaks it
 BROKEN_FILES = [
     ("balancer-shut-out", "service.yaml", "SourceSecurityGroupId: !GetAtt BalancerSecurityGroup", "SourceSecurityGroupId: !GetAtt TaskSecurityGroup"),
     ("balancer-shut-out", "service.yaml", "FromPort: !FindInMap [App, Container, Port]\n      ToPort: !FindInMap [App, Container, Port]\n      SourceS", "FromPort: 80\n      ToPort: 80\n      SourceS"),
+    ("balancer-shut-out", "service.yaml", "ToPort: !FindInMap [App, Container, Port]\n          DestinationS", "ToPort: 80\n          DestinationS"),
+    ("command-not-found", "Dockerfile", 'CMD ["python", "app.py"]', 'CMD ["python", "main.py"]'),
+    ("command-not-found", "Dockerfile", 'CMD ["python", "app.py"]', "CMD python -m seefood.web"),
+    ("command-not-found", "Dockerfile", "COPY app.py LICENSE ./", "COPY LICENSE ./"),
+    ("command-not-found", "Dockerfile", "COPY seefood seefood\n", ""),
+    ("command-not-found", "Dockerfile", "USER 10001", "WORKDIR /srv\nUSER 10001"),
+    ("command-not-found", ".dockerignore", "!app.py\n", ""),
+    ("command-not-found", ".dockerignore", "seefood/training", "seefood/serving"),
+    ("command-not-found", "service.yaml", "Image: !Ref ImageUri\n", "Image: !Ref ImageUri\n          Command: [python, -m, seefood.web]\n"),
     ("container-name", "service.yaml", "- ContainerName: !FindInMap [App, Container, Name]", "- ContainerName: app"),
     ("cpu-memory", "service.yaml", 'Default: "2048"', 'Default: "1024"'),
     ("execution-role", "foundation.yaml", "Action: [logs:CreateLogStream, logs:PutLogEvents]", "Action: logs:PutLogEvents"),
     ("execution-role", "foundation.yaml", "Action: [ecr:BatchCheckLayerAvailability, ecr:BatchGetImage, ecr:GetDownloadUrlForLayer]", "Action: ecr:DescribeImages"),
+    ("execution-role", "foundation.yaml", 'RoleName: !Sub "${Name}-execution"', 'RoleName: !Sub "${Name}-executor"'),
+    ("execution-role", "service.yaml", "      ExecutionRoleArn:", "      X-ExecutionRoleArn:"),
+    ("execution-role", "service.yaml", "awslogs-group: !Ref LogGroupName", 'awslogs-create-group: "true"\n              awslogs-group: !Ref LogGroupName'),
     ("health-command", "service.yaml", "- CMD\n              - python\n              - -c", "- CMD\n              - curl\n              - -f"),
     ("health-path", "service.yaml", "HealthCheckPath: !FindInMap [App, Container, HealthPath]", "HealthCheckPath: /health"),
+    ("health-path", "service.yaml", "HealthCheckPath: !FindInMap [App, Container, HealthPath]", "HealthCheckPath: /classify"),
+    ("health-path", "service.yaml", "127.0.0.1:${Port}${Path}", "127.0.0.1:${Port}/health"),
     ("no-grace-period", "service.yaml", "HealthCheckGracePeriodSeconds: 180", "HealthCheckGracePeriodSeconds: 0"),
     ("no-grace-period", "service.yaml", "      HealthCheckGracePeriodSeconds: 180\n", ""),
+    ("no-id-token", "deploy.yml", ", id-token: write", ""),
     ("no-listener", "service.yaml", "DependsOn: [HttpListener, MetricsAreNotPublic, FromBalancerToTask]", "DependsOn: FromBalancerToTask"),
     ("no-public-address", "service.yaml", "Default: ENABLED", "Default: DISABLED"),
     ("no-route-to-ecr", "service.yaml", "      GatewayId: !Ref InternetGateway\n", ""),
+    ("no-route-to-ecr", "service.yaml", "SubnetId: !Ref SubnetB\n", "SubnetId: !Ref SubnetA\n"),
+    ("no-route-to-ecr", "service.yaml", "FromPort: 443\n          ToPort: 443\n          CidrIp: 0.0.0.0/0\n\n  # A", "FromPort: 80\n          ToPort: 80\n          CidrIp: 0.0.0.0/0\n\n  # A"),
     ("ports-differ", "service.yaml", "Port: !FindInMap [App, Container, Port]\n      HealthCheckPath", "Port: 8080\n      HealthCheckPath"),
     ("ports-differ", "service.yaml", "ContainerPort: !FindInMap [App, Container, Port]\n          TargetGroupArn", "ContainerPort: 80\n          TargetGroupArn"),
     ("ports-differ", "service.yaml", "GRADIO_SERVER_PORT, Value: !FindInMap [App, Container, Port]", "GRADIO_SERVER_PORT, Value: 8000"),
     ("ports-differ", "Dockerfile", "EXPOSE 7860", "EXPOSE 8080"),
+    ("ports-differ", "service.yaml", "- ContainerPort: !FindInMap [App, Container, Port]", "- ContainerPort: 80"),
+    ("ports-differ", "service.yaml", "127.0.0.1:${Port}${Path}", "127.0.0.1:8080${Path}"),
+    ("ports-differ", "service.yaml", "HealthCheckPath: !", "HealthCheckPort: 8080\n      HealthCheckPath: !"),
+    ("ports-differ", "Dockerfile", "GRADIO_SERVER_PORT=7860", "GRADIO_SERVER_PORT=8080"),
+    ("ports-differ", "deploy.yml", "7860:7860", "8080:8080"),
     ("starved-health-check", "service.yaml", "StartPeriod: 120", "StartPeriod: 10"),
     ("starved-health-check", "service.yaml", "HealthCheckGracePeriodSeconds: 180", "HealthCheckGracePeriodSeconds: 10"),
+    ("starved-health-check", "service.yaml", 'Default: "1024"', 'Default: "256"'),
+    ("starved-health-check", "service.yaml", "Image: !Ref ImageUri\n", "Image: !Ref ImageUri\n          Memory: 512\n"),
+    ("subject-not-trusted", "deploy.yml", "    steps:", "    environment: production\n    steps:"),
     ("target-type", "service.yaml", "      TargetType: ip # what Fargate's tasks are known by\n", ""),
     ("temporary-not-writable", "service.yaml", "ContainerPath: !FindInMap [App, Container, Temporary]", "ContainerPath: /data"),
     ("temporary-not-writable", "Dockerfile", "VOLUME /tmp", "VOLUME /data"),
     ("wrong-architecture", "service.yaml", "Default: X86_64", "Default: ARM64"),
     ("wrong-architecture", "deploy.yml", "linux/amd64", "linux/arm64"),
-    ("no-id-token", "deploy.yml", ", id-token: write", ""),
-    ("subject-not-trusted", "deploy.yml", "    steps:", "    environment: production\n    steps:"),
+    ("wrong-architecture", "Dockerfile", "FROM ${BASE_IMAGE}\nARG", "FROM --platform=linux/arm64 ${BASE_IMAGE}\nARG"),
 ]  # fmt: skip
 
 
@@ -70,22 +99,22 @@ def no_credentials(monkeypatch):
 
 @pytest.fixture
 def files(tmp_path):
-    for name in ("foundation.yaml", "service.yaml"):
-        shutil.copy(ROOT / "deploy" / name, tmp_path)
-    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    for name in ("deploy/foundation.yaml", "deploy/service.yaml", "Dockerfile", ".dockerignore", "app.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "seefood", tmp_path / "seefood", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "deploy.yml").write_text(WORKFLOW)
     return tmp_path
 
 
 def options(files, *more):
-    app = ROOT / "seefood/serving/server.py"
     places = {
         "foundation": "foundation.yaml",
         "service": "service.yaml",
         "dockerfile": "Dockerfile",
         "workflow": "deploy.yml",
+        "app": "seefood/serving/server.py",
     }
-    return [f"--app={app}", *(f"--{option}={files / name}" for option, name in places.items()), *more]
+    return [*(f"--{option}={files / name}" for option, name in places.items()), *more]
 
 
 def codes(files, *more):
@@ -111,6 +140,36 @@ def test_nothing_is_found_in_files_that_are_as_they_should_be(files, capsys):
 def test_what_is_broken_in_a_file_is_named_and_nothing_else(code, name, old, new, files):
     broken(files, name, old, new)
     assert codes(files, "--offline") == {code}
+
+
+def test_nothing_is_found_in_this_repository_as_it_is(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert list(findings(arguments(["--offline", "--strict"]))) == []
+
+
+def test_with_a_certificate_the_service_must_wait_for_the_listener_that_does_not_merely_redirect(files):
+    with_certificate = ("--offline", "--set=CertificateArn=arn:aws:acm:eu-central-1:1:certificate/1")
+    assert codes(files, *with_certificate) == set()
+    broken(files, "service.yaml", "[HttpListener, MetricsAreNotPublic, ", "[HttpListener, ")
+    assert codes(files, "--offline") == set()
+    assert codes(files, *with_certificate) == {"no-listener"}
+
+
+def test_private_subnets_of_the_templates_own_network_need_a_nat_gateway_and_no_public_address(files):
+    broken(files, "service.yaml", "Default: ENABLED", "Default: DISABLED")
+    broken(files, "service.yaml", "      GatewayId: !Ref InternetGateway\n", "      NatGatewayId: !Ref Nat\n")
+    assert codes(files, "--offline") == set()
+    broken(files, "service.yaml", "      NatGatewayId: !Ref Nat\n", "")
+    assert codes(files, "--offline") == {"no-route-to-ecr"}
+
+
+@pytest.mark.parametrize(
+    "command", ["python -u app.py", "python -m gradio", "python -m seefood.predictor", "sh -c true"]
+)
+def test_a_command_that_finds_its_module_or_is_not_pythons_is_left_alone(command, files):
+    broken(files, "Dockerfile", 'CMD ["python", "app.py"]', f"CMD {command}")
+    shutil.copy(ROOT / "requirements.lock", files)
+    assert codes(files, "--offline") == set()
 
 
 @pytest.mark.parametrize("form", ["}/${GitHubRepository}:ref", "@${GitHubRepositoryId}:ref"], ids=["names", "numbers"])
@@ -141,27 +200,9 @@ class Account:
 
     def __init__(self, files):
         self.files = files
-        self.client = boto3.Session(region_name=REGION).client
-        stacks = self.client("cloudformation")
-        stacks.create_stack(
-            StackName="seefood102-foundation",
-            TemplateBody=(files / "foundation.yaml").read_text(),
-            Capabilities=["CAPABILITY_NAMED_IAM"],
-            Parameters=[
-                {"ParameterKey": name, "ParameterValue": value}
-                for name, value in {"GitHubOwner": "ada", "GitHubRepository": "food", "GitHubOwnerId": "7", "GitHubRepositoryId": "8"}.items()
-            ],
-        )  # fmt: skip
-        outputs = stacks.describe_stacks(StackName="seefood102-foundation")["Stacks"][0]["Outputs"]
-        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
-        iam = self.client("iam")
-        which = {"RoleName": "seefood102-execution", "PolicyName": "start"}
-        written = iam.get_role_policy(**which)["PolicyDocument"]
-        if isinstance(written, str):  # moto's CloudFormation writes it as Python would, and not as JSON
-            iam.put_role_policy(**which, PolicyDocument=json.dumps(ast.literal_eval(written)))
-        # moto's create_service_linked_role gives it another name than AWS does.
-        path = "/aws-service-role/ecs.amazonaws.com/"
-        iam.create_role(RoleName="AWSServiceRoleForECS", Path=path, AssumeRolePolicyDocument="{}")
+        session = boto3.Session(region_name=REGION)
+        self.client = session.client
+        self.outputs = create_foundation(session, files / "foundation.yaml")
         platform = {"architecture": "amd64", "os": "linux"}
         self.digest = self.push({"manifests": [{"digest": "sha256:" + "1" * 64, "size": 1, "platform": platform}]})
 
@@ -209,6 +250,40 @@ def test_nothing_is_found_in_an_account_that_has_the_foundation_and_what_it_lack
 def test_the_image_in_the_account_must_be_of_the_tasks_architecture(account):
     (account.files / "deploy.yml").unlink()
     assert account.codes(CpuArchitecture="ARM64") == {"wrong-architecture"}
+
+
+@pytest.mark.parametrize(("architecture", "found"), [("amd64", set()), ("arm64", {"wrong-architecture"})])
+def test_the_architecture_of_a_single_image_is_read_from_its_configuration(
+    architecture, found, account, tmp_path, monkeypatch
+):
+    """moto has no address of a layer: the configuration lies on a server of our own, as at ECR on S3."""
+    configuration = json.dumps({"architecture": architecture, "os": "linux"}).encode()
+    digest = f"sha256:{hashlib.sha256(configuration).hexdigest()}"
+    (tmp_path / digest).write_bytes(configuration)
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+
+        def address(asked):
+            layer = asked._get_param("layerDigest")
+            return ActionResult({"downloadUrl": f"http://127.0.0.1:{server.server_port}/{layer}", "layerDigest": layer})
+
+        monkeypatch.setattr(ECRResponse, "get_download_url_for_layer", address)
+        pushed = account.push({"config": {"digest": digest, "size": len(configuration)}, "layers": []})
+        assert account.codes(ImageUri=f"{account.outputs['RepositoryUri']}@{pushed}") == found
+        server.shutdown()
+
+
+def test_a_log_group_that_ecs_makes_itself_need_not_be_there_but_wants_the_right_to_make_it(account):
+    broken(
+        account.files, "service.yaml", "awslogs-group:", 'awslogs-create-group: "true"\n              awslogs-group:'
+    )
+    broken(account.files, "foundation.yaml", "[logs:CreateLogStream,", "[logs:CreateLogGroup, logs:CreateLogStream,")
+    assert account.codes(LogGroupName="/ecs/other") == {"execution-role"}  # the account's role is as it was
+    statement = {"Effect": "Allow", "Action": ["ecr:*", "logs:*"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    account.client("iam").put_role_policy(RoleName="seefood102-execution", PolicyName="start", PolicyDocument=document)
+    assert account.codes(LogGroupName="/ecs/other") == set()
 
 
 def test_roles_in_the_account_are_read_as_they_are_and_not_as_the_template_says(account):

@@ -73,6 +73,7 @@ def test_python(block, app, donuts, tmp_path):
         tools, answer = printed.splitlines()[0], "\n".join(printed.splitlines()[1:])
         assert tools == "['predict', 'explain', 'predict_batch']"
         assert str(round(donuts[1], 3))[:5] in answer
+        assert app.requests()[-1]["endpoint"] == "/predict"
 
 
 @pytest.mark.parametrize("block", api_blocks("sh"))

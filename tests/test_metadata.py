@@ -1,6 +1,6 @@
 """The facts of a model travel in its file."""
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 
 import pytest
 
@@ -24,6 +24,11 @@ def test_facts_come_back_from_the_properties_of_a_file_as_they_went_in():
     properties = FACTS.to_properties()
     assert all(isinstance(text, str) for text in properties.values())
     assert Metadata.from_properties({**properties, "a later version's fact": "7"}) == FACTS
+
+
+def test_a_threshold_is_that_of_the_file_or_else_the_usual_one():
+    facts = replace(FACTS, thresholds={"unsure": 0.3})
+    assert (facts.threshold("unsure"), facts.threshold("sure")) == (0.3, 0.5)
 
 
 @pytest.mark.parametrize("name", [fact.name for fact in fields(Metadata) if fact.default is MISSING])

@@ -14,7 +14,7 @@ from PIL import Image, ImageFile
 from serving import EXAMPLES
 
 from seefood.errors import PhotoError
-from seefood.photo import read_photo, square
+from seefood.photo import read_photo, read_photo_file, square
 
 RED, GREEN, BLUE, YELLOW = (200, 40, 40), (40, 200, 40), (40, 40, 200), (220, 200, 40)
 
@@ -153,6 +153,15 @@ def test_a_photo_is_the_same_from_a_path_from_bytes_and_from_pillow(tmp_path):
     assert photos[0].shape == (60, 40, 3)
     for photo in photos[1:]:
         np.testing.assert_array_equal(photo, photos[0])
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_files_bytes_pixels_and_format_are_those_it_came_with_however_it_is_decoded(kind):
+    file = read_photo_file(FILES[kind], at_least=8)
+    with Image.open(io.BytesIO(FILES[kind])) as original:
+        assert file.pixels == original.width * original.height
+    assert file.bytes == len(FILES[kind])
+    assert {"HEIF": "HEIC", "WEBP": "WebP"}.get(file.format, file.format) in kind
 
 
 # What lies in the file's first row and first column, as the EXIF standard (CIPA DC-008, tag 274) has it.

@@ -1,49 +1,28 @@
 """Behind nginx, with TLS, at a path: what deploy/nginx.conf promises. The certificate is made here, and verified."""
 
 import json
-import os
 import re
-import shutil
-import socket
 import ssl
 import subprocess
-import time
 from urllib.parse import urljoin
 
 import httpx
 import pytest
 from gradio_client import Client, handle_file
+from nginx import NGINX, started_nginx
 from PIL import Image
 from serving import EXAMPLES, ROOT, free_port, started_app
 
 from seefood.names import display_name
 
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (.ci/run does it)")
 
-CONF = """
-daemon off;
-{user}
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    include /etc/nginx/mime.types;
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
-        listen 127.0.0.1:{port} ssl;
-        server_name localhost;
-        ssl_certificate {folder}/certificate.pem;
-        ssl_certificate_key {folder}/key.pem;
-        include {folder}/location.conf;
-    }}
-}}
+SERVER = """
+    listen 127.0.0.1:{port} ssl;
+    server_name localhost;
+    ssl_certificate {folder}/certificate.pem;
+    ssl_certificate_key {folder}/key.pem;
+    include {folder}/location.conf;
 """
 
 
@@ -64,23 +43,11 @@ def proxied(model_file, tmp_path_factory):
     port = free_port()
     limits = {"SEEFOOD_RATE_LIMIT": "60", "SEEFOOD_QUEUE_LENGTH": "40"}
     with started_app(model_file, folder, GRADIO_ROOT_PATH="/seefood", **limits) as app:
-        user = "" if os.geteuid() else "user root;"  # else its workers could not write into the folder
         location = (ROOT / "deploy/nginx.conf").read_text()
         assert "http://127.0.0.1:7860/" in location
         (folder / "location.conf").write_text(location.replace("http://127.0.0.1:7860/", f"{app.url}/"))
-        (folder / "nginx.conf").write_text(CONF.format(folder=folder, port=port, user=user))
-        nginx = subprocess.Popen([NGINX, "-c", folder / "nginx.conf", "-e", folder / "error.log"])
-        try:
-            deadline = time.monotonic() + 30
-            with socket.socket() as caller:
-                while caller.connect_ex(("127.0.0.1", port)):
-                    assert nginx.poll() is None, (folder / "error.log").read_text()
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
+        with started_nginx(folder, port, SERVER.format(folder=folder, port=port)):
             yield f"https://localhost:{port}/seefood/", trust
-        finally:
-            nginx.terminate()
-            nginx.wait()
 
 
 @pytest.fixture(scope="module")

@@ -3,17 +3,15 @@
 import base64
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import boto3
 import httpx
 import pytest
 from botocore.stub import Stubber
-from serving import ROOT, free_port
+from serving import ROOT
 
 from deploy.push import PushError, push
 
@@ -44,36 +42,6 @@ def image(folder, words):
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [manifest]}))
     return f"oci:{folder}"
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    """The address of a registry on a free port."""
-    if not shutil.which("docker-registry") or not shutil.which("skopeo"):
-        pytest.skip("no docker-registry and skopeo here: apt-get install docker-registry skopeo")
-    folder = tmp_path_factory.mktemp("registry")
-    address = f"127.0.0.1:{free_port()}"
-    settings = {
-        "version": 0.1,
-        "storage": {"filesystem": {"rootdirectory": str(folder / "images")}},
-        "http": {"addr": address},
-    }
-    (folder / "config.yml").write_text(json.dumps(settings))
-    with (folder / "output.txt").open("w") as output:
-        command = ["docker-registry", "serve", folder / "config.yml"]
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            httpx.get(f"http://{address}/v2/")
-            break
-        except httpx.ConnectError:
-            assert process.poll() is None, (folder / "output.txt").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-    yield address
-    process.kill()
-    process.wait()
 
 
 def test_the_command_prints_the_name_under_which_the_registry_has_the_image(registry, tmp_path):

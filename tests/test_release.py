@@ -2,16 +2,15 @@
 
 import json
 import sys
-from datetime import datetime
 
 import boto3
 import pytest
-from botocore.stub import Stubber
 from moto import mock_aws
 from moto.cloudformation.models import cloudformation_backends
 
 from deploy import release as module
-from deploy.release import ReleaseError, Stack, parameters_of, release
+from deploy.release import release
+from deploy.stack import ReleaseError, Stack
 
 IMAGE, LATER = (f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/seefood102@sha256:{digit * 64}" for digit in "ab")
 FOUNDATION = {
@@ -76,90 +75,21 @@ def test_without_the_foundation_it_says_what_to_do_first(cloud, template):
         release("mine", IMAGE, {}, template)
 
 
-def stubbed(*calls):
-    client = boto3.client("cloudformation", "eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")  # noqa: S106
-    stub = Stubber(client)
-    for call, answer in calls:
-        stub.add_response(call, answer)
-    stub.activate()
-    return client, stub
-
-
-def described(status):
-    stack = {"StackName": "s", "CreationTime": datetime(2025, 1, 1), "StackStatus": status}
-    return "describe_stacks", {"Stacks": [stack]}
-
-
-def events(*rows):
-    kept = [
-        {
-            "StackId": "s",
-            "StackName": "s",
-            "EventId": f"{number}",
-            "Timestamp": datetime(2025, 1, 1),
-            "LogicalResourceId": name,
-            "ResourceStatus": status,
-            "ResourceStatusReason": reason,
-        }
-        for number, (name, status, reason) in enumerate(rows)
-    ]
-    return "describe_stack_events", {"StackEvents": kept[::-1]}
-
-
-def test_a_release_that_is_rolled_back_is_an_error_with_the_reason_of_the_resource_that_failed():
-    old = ("Service", "UPDATE_FAILED", "of the last time")
-    rows = [
-        old,
-        ("Service", "UPDATE_FAILED", "ECS Deployment Circuit Breaker was triggered"),
-        ("Alarm", "UPDATE_FAILED", "Resource update cancelled"),
-    ]
-    client, stub = stubbed(
-        described("UPDATE_COMPLETE"),
-        events(old),
-        ("update_stack", {"StackId": "s"}),
-        described("UPDATE_IN_PROGRESS"),
-        events(old),
-        described("UPDATE_ROLLBACK_COMPLETE"),
-        events(*rows),
-    )
-    with pytest.raises(ReleaseError) as error:
-        Stack("s", client, pause=0).deploy("{}", {"ImageUri": IMAGE})
-    assert str(error.value) == "s is UPDATE_ROLLBACK_COMPLETE.\nService: ECS Deployment Circuit Breaker was triggered"
-    stub.assert_no_pending_responses()
-
-
-def test_nothing_to_update_is_no_error(capsys):
-    client, stub = stubbed(described("UPDATE_COMPLETE"), events())
-    stub.add_client_error("update_stack", "ValidationError", "No updates are to be performed.")
-    Stack("s", client).deploy("{}", {"ImageUri": IMAGE})
-    assert "as it should be already" in capsys.readouterr().out
-
-
-def test_a_wait_without_end_ends():
-    calls = [described("UPDATE_COMPLETE"), events()]
-    calls += [("update_stack", {"StackId": "s"}), described("UPDATE_IN_PROGRESS"), events()]
-    client, _ = stubbed(*calls)
-    with pytest.raises(ReleaseError, match="still UPDATE_IN_PROGRESS after 0 seconds"):
-        Stack("s", client, pause=0, timeout=0).deploy("{}", {"ImageUri": IMAGE})
-
-
 def test_the_command_fails_when_the_release_does_and_names_the_report(cloud, template, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["release", IMAGE, "--name", "mine", "--template", str(template)])
     assert module.main() == 1
     assert "python -m deploy.report --name mine" in capsys.readouterr().err
 
 
-def test_a_setting_that_is_empty_is_one_that_was_not_made(cloud, template, capsys, monkeypatch):
-    arguments = ["--template", str(template), "--set", "MaxTasks=", "--set", "BucketName=mine"]
+def test_settings_are_given_one_by_one_or_several_in_one_word_and_none_is_none(cloud, template, capsys, monkeypatch):
+    arguments = ["--template", str(template), "--set", "", "--set", "MaxTasks=3 BucketName=", "--set=LogGroupName=mine"]
     monkeypatch.setattr(sys, "argv", ["release", IMAGE, *arguments])
     assert module.main() == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"http://seefood102//seefood102/mine/4/{IMAGE}"
-
-
-def test_a_template_with_the_tags_of_cloudformation_is_read():
-    template = 'Parameters:\n  Name: {Type: String}\n  Cpu: {Type: Number}\nResources:\n  A: !Sub "${Name}"\n'
-    assert parameters_of(template) == {"Name", "Cpu"}
-    assert parameters_of("Resources: {}") == set()
+    assert capsys.readouterr().out.splitlines()[-1] == f"http://seefood102/mine//3/{IMAGE}"
+    monkeypatch.setattr(sys, "argv", ["release", IMAGE, "--set", "MaxTasks"])
+    with pytest.raises(SystemExit):
+        module.main()
+    assert "MaxTasks: write Name=value" in capsys.readouterr().err
 
 
 def test_the_settings_are_printed_as_the_doctors_options_and_nothing_is_deployed(cloud, template, capsys, monkeypatch):
@@ -168,3 +98,10 @@ def test_the_settings_are_printed_as_the_doctors_options_and_nothing_is_deployed
     expected = ["Name=seefood102", f"ImageUri={IMAGE}", "LogGroupName=/seefood102", "BucketName=weights", "MaxTasks=8"]
     assert capsys.readouterr().out.splitlines() == [f"--set={setting}" for setting in expected]
     assert Stack("seefood102-service").description() is None
+
+
+def test_what_the_stack_keeps_is_printed_for_the_doctor_too(cloud, template, capsys, monkeypatch):
+    release("seefood102", LATER, {"MaxTasks": "8"}, template)
+    monkeypatch.setattr(sys, "argv", ["release", IMAGE, "--only-print"])
+    assert module.main() == 0
+    assert {"--set=MaxTasks=8", f"--set=ImageUri={IMAGE}"} <= set(capsys.readouterr().out.splitlines())

@@ -1,5 +1,6 @@
 """Settings come from the environment."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def test_without_an_environment_the_embedded_model_is_served_on_7860_with_limits
         ({"GRADIO_SERVER_PORT": "8081"}, "port", 8081),
         ({"GRADIO_SERVER_PORT": "8081", "PORT": "8080"}, "port", 8081),
         ({"GRADIO_ROOT_PATH": "/food"}, "root_path", "/food"),
+        ({"SEEFOOD_LOG": "text"}, "log", "text"),
     ],
 )
 def test_a_setting_is_read_from_its_variable(variables, field, value, environment):
@@ -44,9 +46,17 @@ def test_a_setting_is_read_from_its_variable(variables, field, value, environmen
 
 
 @pytest.mark.usefixtures("empty_environment")
+@pytest.mark.parametrize(("terminal", "log"), [(True, "text"), (False, "json")])
+def test_the_log_is_for_people_on_a_terminal_and_for_programs_elsewhere(terminal, log, environment, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    environment()
+    assert settings().log == log
+
+
+@pytest.mark.usefixtures("empty_environment")
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("SEEFOOD_MAX_BYTES", "0"), ("SEEFOOD_THREADS", "many"), ("GRADIO_SERVER_PORT", "http")],
+    [("SEEFOOD_MAX_BYTES", "0"), ("SEEFOOD_THREADS", "many"), ("GRADIO_SERVER_PORT", "http"), ("SEEFOOD_LOG", "loud")],
 )
 def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_variable(variable, value, environment):
     environment(**{variable: value})

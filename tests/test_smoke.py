@@ -65,8 +65,10 @@ def test_where_nothing_answers_the_command_fails_and_says_where_and_why(table, t
 
 
 def test_metrics_that_anyone_can_read_are_named(server):
-    assert list(open_to_the_public(server.url)) == []
-    assert "/metrics answers with status 200" in next(open_to_the_public(f"{server.url}/healthz?"))
+    plain, encoded = open_to_the_public(server.url)  # which stands behind no proxy
+    assert "/metrics answers with status 200" in plain
+    assert "/%6detrics answers with status 200" in encoded
+    assert list(open_to_the_public(f"{server.url}/elsewhere")) == []
 
 
 def test_small_differences_pass_and_two_labels_as_good_as_equal_may_change_places():

@@ -92,7 +92,7 @@ def test_the_space_starts_and_answers_as_the_predictor_does(mirrored, files, mod
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("SEEFOOD_SLOW"), reason="takes ten minutes: SEEFOOD_SLOW=1 runs it")
+@pytest.mark.skipif(not os.environ.get("SEEFOOD_SLOW"), reason="fetches 0.6 GB: SEEFOOD_SLOW=1 runs it")
 @pytest.mark.timeout(1200)
 def test_the_space_builds_as_the_hub_builds_it(mirrored, files, model_file, tmp_path_factory):
     """Installs 0.6 GB from the package index, together and at the versions that the Hub would install."""

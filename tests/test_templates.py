@@ -14,8 +14,7 @@ from moto import mock_aws
 from serving import ROOT
 
 from deploy.doctor.roles import listed
-from deploy.doctor.service import environment
-from deploy.doctor.templates import Template, target
+from deploy.doctor.templates import Template, environment, target
 
 REGION = "eu-central-1"
 FOUNDATION, SERVICE = ROOT / "deploy/foundation.yaml", ROOT / "deploy/service.yaml"
@@ -102,6 +101,17 @@ def test_with_a_certificate_http_redirects_and_without_one_nothing_listens_on_44
     listener = https.resources["HttpsListener"]["Properties"]
     assert listener["Certificates"] == [CERTIFICATE]
     assert https.resources["HttpsToBalancer"]["Properties"]["FromPort"] == 443
+
+
+def test_with_a_certificate_the_address_is_the_name_that_it_is_made_out_to():
+    from cfnlint.decode import cfn_yaml
+
+    source = cfn_yaml.load(str(SERVICE))
+    (rule,) = source["Rules"].values()
+    assert rule["RuleCondition"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "CertificateArn"}, ""]}]}
+    assert rule["Assertions"][0]["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "DomainName"}, ""]}]}
+    host = source["Outputs"]["Url"]["Value"]["Fn::Sub"][1]["Host"]
+    assert host == {"Fn::If": ["HasDomain", {"Ref": "DomainName"}, source["Outputs"]["BalancerHost"]["Value"]]}
 
 
 def test_only_the_balancer_reaches_the_tasks(service):
@@ -242,6 +252,13 @@ def test_tasks_are_added_for_load_and_alarms_watch_this_service(service):
     ]
 
 
+def test_the_log_becomes_metrics_of_this_stack(service):
+    given = {variable["Name"]: variable["Value"] for variable in container(service)["Environment"]}
+    wanted = {"SEEFOOD_LOG": "json", "SEEFOOD_METRICS_NAMESPACE": "SeeFood102", "SEEFOOD_SERVICE": "seefood102"}
+    assert given.items() >= wanted.items()
+    assert container(service)["LogConfiguration"]["LogDriver"] == "awslogs"
+
+
 # --- In moto, in the order of the workflow
 
 
@@ -275,7 +292,8 @@ def test_both_stacks_are_created_updated_and_deleted(monkeypatch):
             **service, TemplateBody=SERVICE.read_text(), Parameters=parameters(given | {"ImageUri": uri + "0" * 64})
         )
         live = outputs("seefood102-service")
-        assert live["Url"].startswith("http://seefood102")
+        assert live["Url"] == f"http://{live['BalancerHost']}"
+        assert live["BalancerHost"].startswith("seefood102")
         groups = client("elbv2").describe_target_groups(TargetGroupArns=[live["TargetGroupArn"]])["TargetGroups"]
         assert [(group["TargetType"], group["Port"]) for group in groups] == [("ip", 7860)]
 

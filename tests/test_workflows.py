@@ -1,7 +1,10 @@
 """The workflows: what they may do, what they run, and when. That GitHub runs them so, only GitHub can show."""
 
+import glob
 import re
 import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,6 +12,7 @@ from serving import ROOT
 
 WORKFLOWS = {path.name: path for path in sorted((ROOT / ".github/workflows").glob("*.yml"))}
 LEAST = {"contents": "read", "id-token": "write"}  # all that any job may have
+LINTERS = ["ruff", "mypy", "actionlint", "zizmor", "hadolint", "shellcheck", "cfn-lint", "checkov"]
 SHIPPED = {
     "app.py",
     "requirements.lock",
@@ -131,6 +135,30 @@ def test_ci_runs_make_lint_test_and_container_test_on_each_python():
     assert ci["jobs"]["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
     assert "make lint test" in [step.get("run") for step in ci["jobs"]["test"]["steps"]]
     assert any("make container-test" in step.get("run", "") for step in ci["jobs"]["container"]["steps"])
+    assert "make lint test" in (ROOT / ".ci/run").read_text().splitlines()
+
+
+def printed_by(*command):
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def test_make_lint_gives_every_linter_all_that_it_can_read_and_style_comes_first():
+    commands = [shlex.split(line) for line in re.split(r"\n|&&", printed_by("make", "--dry-run", "lint")) if line]
+    arguments = {Path(command).name: words for command, *words in commands}
+    files = {
+        tool: {file for word in words for file in glob.glob(word, root_dir=ROOT)} for tool, words in arguments.items()
+    }
+    assert [tool for tool in arguments if tool in LINTERS] == LINTERS
+    assert arguments["actionlint"] == ["-shellcheck", ".lint-venv/bin/shellcheck"]  # all workflows, and what they run
+    assert files["zizmor"] == {".github"}
+    assert files["hadolint"] == {*printed_by("git", "ls-files", "*Dockerfile*").split()}
+    assert files["shellcheck"] == {*printed_by("git", "grep", "-l", "^#!.*sh$").split()}
+    templates = {*printed_by("git", "grep", "-l", "^AWSTemplateFormatVersion", "--", "*.yaml").split()}
+    assert files["cfn-lint"] == files["checkov"] == templates
+
+
+def test_the_base_image_names_its_version_which_hadolint_does_not_look_for_in_an_argument():
+    assert re.search(r"^ARG BASE_IMAGE=python:3\.\d+-\S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 
 
 def test_an_image_is_pushed_only_after_it_was_tried_and_scanned_and_deployed_only_after_the_doctor():

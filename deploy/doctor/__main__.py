@@ -9,6 +9,7 @@ import deploy.doctor
 from deploy.doctor.account import check_account
 from deploy.doctor.files import check_dockerfile, check_workflow
 from deploy.doctor.findings import Finding
+from deploy.doctor.network import check_network
 from deploy.doctor.roles import check_roles
 from deploy.doctor.service import check_service
 from deploy.doctor.templates import Template
@@ -39,10 +40,12 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 def findings(options: argparse.Namespace) -> Iterator[Finding]:
     service = Template(options.service, dict(pair.split("=", 1) for pair in options.set))
-    foundation = Template(options.foundation, {**_ANYONE, "Branch": options.branch})
+    foundation = Template(options.foundation, {**_ANYONE, "Name": service.parameters["Name"], "Branch": options.branch})
     branch = f"ref:refs/heads/{options.branch}"
+    subjects = [f"repo:owner/repository:{branch}", f"repo:owner@1/repository@2:{branch}"]
     yield from check_service(service, options.app)
-    yield from check_roles(foundation, [f"repo:owner/repository:{branch}", f"repo:owner@1/repository@2:{branch}"])
+    yield from check_network(service)
+    yield from check_roles(foundation, service, subjects)
     for path, check in ((options.dockerfile, check_dockerfile), (options.workflow, check_workflow)):
         if path.is_file():
             yield from check(path, service)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deploy.doctor.findings import Finding
-from deploy.doctor.roles import check_execution, check_trust
+from deploy.doctor.roles import check_execution, check_trust, creates_log_group, execution_role
 from deploy.doctor.templates import Template
 
 _INDEX = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
@@ -19,9 +19,10 @@ def check_account(session: Any, template: Template, subject: str) -> Iterator[Fi
     """Whatever `template`, the service's, takes from the account; `subject` is what GitHub will sign, "" if unknown."""
     values = template.parameters
     yield from _image(session.client("ecr"), values["ImageUri"], _ARCHITECTURES[values["CpuArchitecture"]])
-    yield from _log_group(session.client("logs"), values["LogGroupName"])
+    if not creates_log_group(template):
+        yield from _log_group(session.client("logs"), values["LogGroupName"])
     yield from _bucket(session.client("s3"), values["BucketName"])
-    yield from _roles(session.client("iam"), values["Name"], subject)
+    yield from _roles(session.client("iam"), template, subject)
     subnets = [subnet for subnet in (values["TaskSubnetIds"] or values["SubnetIds"]).split(",") if subnet]
     if values["VpcId"] and subnets:
         yield from _subnets(session.client("ec2"), subnets, public_address=values["AssignPublicIp"] == "ENABLED")
@@ -70,22 +71,23 @@ def _bucket(s3: Any, name: str) -> Iterator[Finding]:
         yield Finding("bucket-not-reachable", f"Bucket {name or '(BucketName is not given)'}: {error}")
 
 
-def _roles(iam: Any, name: str, subject: str) -> Iterator[Finding]:
+def _roles(iam: Any, template: Template, subject: str) -> Iterator[Finding]:
     try:
         iam.get_role(RoleName="AWSServiceRoleForECS")
     except iam.exceptions.NoSuchEntityException:
         yield Finding(
             "no-service-linked-role", "This account has never had an ECS service: AWSServiceRoleForECS is missing."
         )
-    role = f"{name}-execution"
-    try:
-        policies = [
-            iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
-            for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]
-        ]
-        yield from check_execution(statement for policy in policies for statement in policy["Statement"])
-    except iam.exceptions.NoSuchEntityException:
-        yield Finding("execution-role", f"There is no role {role}.")
+    if execution := execution_role(template):  # a template that names none is a finding of its own
+        try:
+            policies = [
+                iam.get_role_policy(RoleName=execution, PolicyName=policy)["PolicyDocument"]
+                for policy in iam.list_role_policies(RoleName=execution)["PolicyNames"]
+            ]
+            yield from check_execution(policies, template)
+        except iam.exceptions.NoSuchEntityException:
+            yield Finding("execution-role", f"There is no role {execution}.")
+    name = template.parameters["Name"]
     for role in (f"{name}-push", f"{name}-deploy") if subject else ():
         try:
             document = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]

@@ -5,22 +5,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from deploy.doctor.command import check_command
 from deploy.doctor.findings import Finding
-from deploy.doctor.service import environment
-from deploy.doctor.templates import Template
+from deploy.doctor.templates import Template, container_of, environment
 
 _ARCHITECTURES = {"X86_64": "amd64", "ARM64": "arm64"}
 
 
 def check_dockerfile(path: Path, template: Template) -> Iterator[Finding]:
     text = re.sub(r"\\\n", " ", path.read_text())
-    container: dict[str, Any] = next(iter(template.only("ECS::TaskDefinition").get("ContainerDefinitions", [])), {})
+    container = container_of(template)
     port = environment(container).get("GRADIO_SERVER_PORT")
     exposed = re.findall(r"^EXPOSE\s+(\d+)", text, re.M) + re.findall(r"GRADIO_SERVER_PORT=\"?(\d+)", text)
     if any(other != port for other in exposed):
         yield Finding("ports-differ", f"{path} has port {', '.join(exposed)}, the task {port}.")
     if container.get("ReadonlyRootFilesystem") and not re.search(r"^VOLUME\s.*/tmp", text, re.M):
         yield Finding("temporary-not-writable", f"{path} declares no VOLUME /tmp, so that Fargate mounts it as root's.")
+    yield from check_command(path, template)
     yield from _architecture(path, re.findall(r"^FROM\s+--platform=linux/(\w+)", text, re.M), template)
 
 
@@ -38,6 +39,10 @@ def check_workflow(path: Path, template: Template) -> Iterator[Finding]:
         if "environment" in job:  # GitHub then signs repo:...:environment:..., whatever the branch
             what = f"{path}: the job {name} has an environment, and so another subject than its branch."
             yield Finding("subject-not-trusted", what)
+    port = environment(container_of(template)).get("GRADIO_SERVER_PORT")
+    published = re.findall(r"(?:-p|--publish)[= ]\S*?:(\d+)\s", text)
+    if any(other != port for other in published):
+        yield Finding("ports-differ", f"{path} publishes port {', '.join(published)}, the task has {port}.")
     yield from _architecture(path, re.findall(r"--platform[= ]linux/(\w+)|platforms:\s*linux/(\w+)", text), template)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 REMEDIES = {
     "balancer-shut-out": "let the task's security group in from the balancer's, on the container's port",
     "bucket-not-reachable": "create the foundation stack, or give its output BucketName, and s3:ListBucket on it",
+    "command-not-found": "let CMD name a file or module that the Dockerfile copies in and .dockerignore admits",
     "container-name": "name the same container in the task definition and in the service's LoadBalancers",
     "cpu-memory": "choose a pair of Cpu and Memory that Fargate has, such as 1024 and 2048",
     "execution-role": "give the execution role ecr:GetAuthorizationToken, pull on the repository, and logs rights",

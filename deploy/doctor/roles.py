@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from deploy.doctor.findings import Finding
-from deploy.doctor.templates import Template
+from deploy.doctor.templates import Template, container_of
 
 _TO_START = [
     "ecr:GetAuthorizationToken",
@@ -17,19 +17,37 @@ _TO_START = [
 _SUBJECT = "token.actions.githubusercontent.com:sub"
 
 
-def check_roles(template: Template, subjects: list[str]) -> Iterator[Finding]:
-    """Of the foundation: the execution role's rights, and that the roles for GitHub trust each of `subjects`."""
-    for name, role in template.of_type("IAM::Role"):
-        statements = [s for policy in role.get("Policies", []) for s in listed(policy["PolicyDocument"]["Statement"])]
-        if name == "ExecutionRole":
-            yield from check_execution(statements)
-        if name in ("PushRole", "DeployRole", "DriftRole"):
-            yield from check_trust(name, role["AssumeRolePolicyDocument"], subjects)
+def check_roles(foundation: Template, service: Template, subjects: list[str]) -> Iterator[Finding]:
+    """Whether the foundation has the task's execution role, with its rights, and GitHub's roles trust each subject."""
+    roles = dict(foundation.of_type("IAM::Role"))
+    wanted = execution_role(service)
+    execution = next((role for role in roles.values() if role["RoleName"] == wanted), None)
+    if execution is None:
+        yield Finding(
+            "execution-role", f"The task's execution role is {wanted or 'not named'}: {foundation.path} has none."
+        )
+    else:
+        policies = [policy["PolicyDocument"] for policy in execution.get("Policies", [])]
+        yield from check_execution(policies, service)
+    for name in ("PushRole", "DeployRole", "DriftRole"):
+        yield from check_trust(name, roles[name]["AssumeRolePolicyDocument"], subjects)
 
 
-def check_execution(statements: Iterable[dict[str, Any]]) -> Iterator[Finding]:
+def execution_role(service: Template) -> str:
+    """The name of the role by which ECS starts the task; "" when it names none."""
+    return str(service.only("ECS::TaskDefinition").get("ExecutionRoleArn", "")).rpartition("/")[2]
+
+
+def creates_log_group(service: Template) -> bool:
+    options = container_of(service).get("LogConfiguration", {}).get("Options", {})
+    return str(options.get("awslogs-create-group", "false")).lower() == "true"
+
+
+def check_execution(policies: Iterable[dict[str, Any]], service: Template) -> Iterator[Finding]:
+    statements = [statement for policy in policies for statement in listed(policy["Statement"])]
     allowed = [action for s in statements if s["Effect"] == "Allow" for action in listed(s["Action"])]
-    lacking = [action for action in _TO_START if not any(fnmatchcase(action, pattern) for pattern in allowed)]
+    needed = [*_TO_START, *(["logs:CreateLogGroup"] if creates_log_group(service) else [])]
+    lacking = [action for action in needed if not any(fnmatchcase(action, pattern) for pattern in allowed)]
     if lacking:
         yield Finding("execution-role", f"The execution role lacks {', '.join(lacking)}.")
 

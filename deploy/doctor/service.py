@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.doctor.findings import Finding
-from deploy.doctor.templates import Template, target
+from deploy.doctor.templates import Template, container_of, environment, target
 
 _MEMORY = {  # MiB that Fargate has for each CPU, of those that the template takes
     256: [512, 1024, 2048],
@@ -23,15 +23,14 @@ def check_service(template: Template, app: Path) -> Iterator[Finding]:
     task = template.only("ECS::TaskDefinition")
     service = template.only("ECS::Service")
     group = template.only("::TargetGroup")
-    container: dict[str, Any] = next(iter(task.get("ContainerDefinitions", [])), {})
+    container = container_of(template)
     yield from _names_and_ports(container, service, group)
     yield from _health(container, group, app)
     yield from _size(task, container, service)
-    yield from _network(template, service)
     if group.get("TargetType") != "ip":
         yield Finding("target-type", f"The target group has targets of type {group.get('TargetType', 'instance')}.")
     if not _waits_for_listener(template):
-        yield Finding("no-listener", "The service does not wait for a listener.")
+        yield Finding("no-listener", "The service does not wait for a listener that leads to its target group.")
     mounts = [mount["ContainerPath"] for mount in container.get("MountPoints", [])]
     if container.get("ReadonlyRootFilesystem") and "/tmp" not in mounts:  # noqa: S108
         yield Finding("temporary-not-writable", "The root file system is read-only, and nothing is mounted at /tmp.")
@@ -48,6 +47,11 @@ def _names_and_ports(container: dict[str, Any], service: dict[str, Any], group: 
         "service": balanced.get("ContainerPort"),
         "target group": group.get("Port"),
     }
+    command = " ".join(container.get("HealthCheck", {}).get("Command", []))
+    if asked := re.search(r"https?://[^/:\"' ]+:(\d+)", command):
+        ports["health check of the container"] = asked[1]
+    if group.get("HealthCheckPort", "traffic-port") != "traffic-port":
+        ports["health check of the balancer"] = group["HealthCheckPort"]
     if len({str(port) for port in ports.values()}) > 1:
         yield Finding("ports-differ", "Ports differ: " + ", ".join(f"{name} {port}" for name, port in ports.items()))
 
@@ -56,7 +60,8 @@ def _health(container: dict[str, Any], group: dict[str, Any], app: Path) -> Iter
     command = " ".join(container.get("HealthCheck", {}).get("Command", []))
     if not re.match(r"CMD(-SHELL)? python", command):
         yield Finding("health-command", f"The container health check is `{command}`.")
-    served = re.findall(r"Route\(\s*\"([^\"]+)\"", app.read_text()) if app.is_file() else []
+    routes = re.findall(r"Route\(\s*\"([^\"]+)\"(.*)", app.read_text()) if app.is_file() else []
+    served = [path for path, rest in routes if "methods" not in rest]  # health checks ask by GET
     asked = {group.get("HealthCheckPath", "/"), *re.findall(r"https?://[^/\"']+(/[^\"' ]*)", command)}
     for path in sorted(asked - set(served)) if served else []:
         yield Finding("health-path", f"A health check asks for {path}, and {app} serves {', '.join(served)}.")
@@ -67,6 +72,7 @@ def _size(task: dict[str, Any], container: dict[str, Any], service: dict[str, An
     if memory not in _MEMORY.get(cpu, []):
         yield Finding("cpu-memory", f"Fargate has no task with Cpu {cpu} and Memory {memory}.")
         return
+    memory = int(container.get("Memory", memory))  # a limit of its own, within the task's
     grace = int(service.get("HealthCheckGracePeriodSeconds", 0))
     if not grace:
         yield Finding("no-grace-period", "The balancer may stop a task before the app has started.")
@@ -80,39 +86,15 @@ def _size(task: dict[str, Any], container: dict[str, Any], service: dict[str, An
         yield Finding("starved-health-check", what)
 
 
-def _network(template: Template, service: dict[str, Any]) -> Iterator[Finding]:
-    network = service.get("NetworkConfiguration", {}).get("AwsvpcConfiguration", {})
-    own_network = any(template.of_type("EC2::VPC"))
-    leads_out = any(target(route.get("GatewayId")) for _, route in template.of_type("EC2::Route"))
-    if own_network and not leads_out:
-        yield Finding("no-route-to-ecr", "The new network has no route to an internet gateway.")
-    elif own_network and network.get("AssignPublicIp") != "ENABLED":
-        yield Finding("no-public-address", "The new network's subnets are public, and the tasks get no public address.")
-    container: dict[str, Any] = next(iter(template.only("ECS::TaskDefinition").get("ContainerDefinitions", [])), {})
-    ports = {str(mapping["ContainerPort"]) for mapping in container.get("PortMappings", [])}
-    groups = {target(group) for group in network.get("SecurityGroups", [])}
-    balancers = {target(group) for group in template.only("::LoadBalancer").get("SecurityGroups", [])}
-    let_in = {
-        port
-        for _, rule in template.of_type("EC2::SecurityGroupIngress")
-        if target(rule.get("GroupId")) in groups and target(rule.get("SourceSecurityGroupId")) in balancers
-        for port in ports
-        if int(rule["FromPort"]) <= int(port) <= int(rule["ToPort"])
-    }
-    if let_in != ports:
-        yield Finding("balancer-shut-out", f"The task's security group does not let the balancer in on {ports}.")
-
-
 def _waits_for_listener(template: Template) -> bool:
-    body = next((body for body in template.resources.values() if body["Type"] == "AWS::ECS::Service"), {})
+    """Whether the service depends on a listener that leads to its target group, or on a rule of that listener."""
+    body = next(body for body in template.resources.values() if body["Type"] == "AWS::ECS::Service")
     waits = body.get("DependsOn", [])
-    for name in [waits] if isinstance(waits, str) else waits:
-        kind = template.resources.get(name, {}).get("Type", "")
-        if kind.endswith(("::Listener", "::ListenerRule")):
+    names = {waits} if isinstance(waits, str) else set(waits)
+    names |= {target(rule["ListenerArn"]) for name, rule in template.of_type("::ListenerRule") if name in names}
+    groups = {target(balanced["TargetGroupArn"]) for balanced in body["Properties"].get("LoadBalancers", [])}
+    for name, listener in template.of_type("::Listener"):
+        leads_to = {target(action.get("TargetGroupArn")) for action in listener["DefaultActions"]}
+        if name in names and leads_to & groups:
             return True
     return False
-
-
-def environment(container: dict[str, Any]) -> dict[str, str]:
-    """What a container definition sets."""
-    return {entry["Name"]: entry["Value"] for entry in container.get("Environment", [])}

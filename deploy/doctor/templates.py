@@ -18,6 +18,7 @@ class Template:
     def __init__(self, path: Path, values: Mapping[str, str]):
         from cfnlint.decode import cfn_yaml  # reads !Ref and the like
 
+        self.path = path
         self._source: dict[str, Any] = cfn_yaml.load(str(path))
         self.parameters: dict[str, str] = {
             name: values.get(name, str(body.get("Default", ""))) for name, body in self._source["Parameters"].items()
@@ -102,3 +103,13 @@ def target(reference: Any) -> str:
         attribute = reference.get("Fn::GetAtt", [""])
         return str(attribute[0] if isinstance(attribute, list) else attribute.split(".")[0])
     return ""
+
+
+def container_of(template: Template) -> dict[str, Any]:
+    """The definition of the task's container."""
+    return next(iter(template.only("ECS::TaskDefinition").get("ContainerDefinitions", [])), {})
+
+
+def environment(container: dict[str, Any]) -> dict[str, str]:
+    """What a container definition sets."""
+    return {entry["Name"]: entry["Value"] for entry in container.get("Environment", [])}

@@ -12,13 +12,14 @@ from PIL import Image
 from seefood.errors import PhotoError
 from seefood.heatmap import heat_map
 from seefood.names import display_name
-from seefood.photo import read_photo
 from seefood.predictor import Prediction, Predictor
 from seefood.serving.lifetime import forget
-from seefood.serving.uploads import name_of, read_upload
+from seefood.serving.telemetry import observation, predict_observed, read_observed
+from seefood.serving.uploads import CallError, name_of, read_upload
 
 BARS = 5
 BATCH = 64  # photos in one call of /predict_batch
+API = {"predict": "/predict", "explain": "/explain", "predict_batch": "/predict_batch"}  # Gradio's names, and ours
 COLUMNS = ["file", "label", "confidence", "second label", "second confidence", "error"]
 
 
@@ -35,7 +36,7 @@ class Classifier:
         Args:
             photo: a JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF file
         """
-        return bars_of(self.predictor.predict(self.read(photo)))
+        return bars_of(predict_observed(self.predictor, self.read(photo)))
 
     def explain(self, photo: dict[str, Any] | None, label: str | None = None) -> Image.Image:
         """Where did the model look? Returns the photo with the heat map of a label.
@@ -45,7 +46,7 @@ class Classifier:
             label: a name that /predict gave; without one, the most probable
         """
         image = self.read(photo)
-        return self.paint(image, self.predictor.predict(image), label)
+        return self.paint(image, predict_observed(self.predictor, image), label)
 
     def predict_batch(self, photos: list[dict[str, Any]] | None) -> list[list[str | float | None]]:
         """Which dishes are on up to 64 photos? Returns a table, one row for each file, in the order given.
@@ -56,33 +57,31 @@ class Classifier:
             photos: up to 64 files
         """
         if not photos:
-            raise gr.Error("The photos: missing. Send a list of files.", print_exception=False)
+            raise CallError("The photos: missing. Send a list of files.")
         if len(photos) > BATCH:
-            raise gr.Error(
-                f"{len(photos)} photos are over the limit of {BATCH}. Send them in several calls.",
-                print_exception=False,
-            )
+            raise CallError(f"{len(photos)} photos are over the limit of {BATCH}. Send them in several calls.")
         return [self._row(photo) for photo in photos]
 
     def read(self, photo: dict[str, Any] | None) -> Image.Image:
-        """The upright photo, at no more than the size that the model needs; raises gr.Error."""
+        """The upright photo, at no more than the size that the model needs; raises CallError."""
         return read_upload(photo, self.predictor.short_side)
 
     def paint(self, image: Image.Image, prediction: Prediction, label: str | None = None) -> Image.Image:
         """The photo with the heat map of a label, as a person or the data set writes it; default: the most probable."""
         name = self.label_of.get(label, label) if label else prediction.top(1)[0][0]
         if name not in prediction.labels:
-            raise gr.Error(f"{label!r} is no label of this model. Use one of /predict's.", print_exception=False)
+            raise CallError(f"{label!r} is no label of this model. Use one of /predict's.")
         return heat_map(image, prediction, name, crop=self.predictor.metadata.crop)
 
     def _row(self, photo: dict[str, Any]) -> list[str | float | None]:
         name = name_of(photo)
-        try:
-            image = read_photo(photo["path"], name=name, at_least=self.predictor.short_side)
-        except PhotoError as error:
-            forget(photo["path"])
-            return [name, None, None, None, None, str(error)]
-        best = self.predictor.predict(image).top(2)
+        with observation().part():
+            try:
+                image = read_observed(photo["path"], name=name, at_least=self.predictor.short_side)
+            except PhotoError as error:
+                forget(photo["path"])
+                return [name, None, None, None, None, str(error)]
+            best = predict_observed(self.predictor, image).top(2)
         guesses = [part for label, probability in best for part in (display_name(label), probability)]
         return [name, *guesses, *[None] * (4 - len(guesses)), None]
 

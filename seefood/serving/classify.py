@@ -11,10 +11,11 @@ from starlette.types import Receive, Scope, Send
 
 from seefood.errors import PhotoError
 from seefood.names import display_name
-from seefood.photo import check_bytes, read_photo
+from seefood.photo import check_bytes
 from seefood.predictor import Predictor
 from seefood.serving.api import BARS
 from seefood.serving.limits import BusyError, Desk, client_of, drain, refusal
+from seefood.serving.telemetry import observation, predict_observed, read_observed
 from seefood.settings import settings
 
 _SECONDS_TO_SEND = 120  # of 20 MB at 1.5 Mbit/s
@@ -38,6 +39,7 @@ class Classify:
             with self._desk.place(client_of(scope)):
                 response = await self._response(Request(scope, receive))
         except BusyError as error:
+            observation().failed(error)
             await drain(scope, receive)
             response = refusal(str(error), error.status, seconds=error.seconds)
         await response(scope, receive, send)
@@ -50,7 +52,8 @@ class Classify:
             return refusal(f"The photo did not arrive within {_SECONDS_TO_SEND} seconds. Send a smaller copy.", 408)
         except HTTPException as error:  # no multipart body, or a broken one
             return refusal(f"The request: {error.detail} Send a photo as curl -F photo=@pizza.jpg does.", 400)
-        except ClientDisconnect:
+        except ClientDisconnect as error:
+            observation().failed(error)
             return Response(status_code=400)  # which nobody sees
         try:
             return await self._classified(form.get("photo"))
@@ -65,12 +68,13 @@ class Classify:
             check_bytes(photo.size or 0, name)
             answer = await anyio.to_thread.run_sync(self._answer, photo.file, name, limiter=self._desk.turns)
         except PhotoError as error:
+            observation().failed(error)
             too_large = photo.size and photo.size > settings().max_bytes
             return refusal(str(error), 413 if too_large else 422)
         return JSONResponse(answer)
 
     def _answer(self, file: BinaryIO, name: str) -> dict[str, Any]:
-        image = read_photo(file.read(), name=name, at_least=self._predictor.short_side)
-        best = self._predictor.predict(image).top(BARS)
+        image = read_observed(file.read(), name=name, at_least=self._predictor.short_side)
+        best = predict_observed(self._predictor, image).top(BARS)
         confidences = [{"label": display_name(label), "confidence": probability} for label, probability in best]
         return {"label": confidences[0]["label"], "confidences": confidences}

@@ -23,6 +23,8 @@ from seefood.serving.classify import Classify
 from seefood.serving.lifetime import sweep_for_ever
 from seefood.serving.limits import Desk, Limits
 from seefood.serving.look import CSS, THEME
+from seefood.serving.metrics import Exposition
+from seefood.serving.telemetry import Telemetry, Watched
 from seefood.serving.ui import build_page
 from seefood.settings import settings
 
@@ -59,12 +61,13 @@ class Health:
 
 
 def create_app(predictor: Predictor) -> FastAPI:
-    """The ASGI application: the page and its API at /, and beside them /classify and /healthz.
+    """The ASGI application: the page and its API at /, and beside them /classify, /healthz and /metrics.
 
     `app.state.page` is the Gradio app.
     """
     desk = Desk(concurrency=settings().concurrency, queue_length=settings().queue_length)
-    page = build_page(predictor, desk)
+    telemetry = Telemetry(predictor)
+    page = build_page(predictor, desk, telemetry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -80,9 +83,11 @@ def create_app(predictor: Predictor) -> FastAPI:
         routes=[
             Route("/classify", Classify(predictor, desk), methods=["POST"]),
             Route("/healthz", Health(predictor).__call__),
+            Route("/metrics", Exposition(), methods=["GET"]),
         ],
     )
     app.add_middleware(Limits)
+    app.add_middleware(Watched, telemetry=telemetry)  # sees what Limits refuses, too
     app.state.page = page
     mounted = gr.mount_gradio_app(
         app,
@@ -124,6 +129,7 @@ def serve(app: FastAPI) -> None:
         host=settings().host,
         port=settings().port,
         access_log=False,
+        log_config=None,  # see seefood.serving.logs
         proxy_headers=True,
         forwarded_allow_ips=settings().forwarded_allow_ips,
         timeout_graceful_shutdown=_SECONDS_TO_FINISH,

@@ -10,16 +10,16 @@ from gradio.processing_utils import move_files_to_cache
 
 from seefood.names import NOT_FOOD, display_name
 from seefood.predictor import Prediction, Predictor
-from seefood.serving.api import BARS, Classifier, add_endpoints, bars_of
+from seefood.serving.api import API, BARS, Classifier, add_endpoints, bars_of
 from seefood.serving.examples import example_gallery
 from seefood.serving.feedback import Feedback, open_feedback
 from seefood.serving.lifetime import lifetime
 from seefood.serving.limits import Desk
+from seefood.serving.telemetry import Telemetry, predict_observed
 from seefood.serving.uploads import UploadsOnly
 from seefood.settings import settings
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
-THRESHOLDS = {"sure": 0.5, "unsure": 0.2}  # of a model file that has none of its own
 _SESSIONS = (
     64  # that Gradio remembers, at 30 kB each, every API call being one; all that a visitor sees is in the browser
 )
@@ -43,7 +43,7 @@ class Page(Classifier):
             image = self.read(photo)
         except gr.Error as error:  # what it said of the photo before must not stay
             return self.shown(sentence=error.message)
-        prediction = self.predictor.predict(image)
+        prediction = predict_observed(self.predictor, image)
         best = display_name(prediction.top(1)[0][0])
         return self.shown(
             bars=bars_of(prediction),
@@ -74,10 +74,10 @@ class Page(Classifier):
     def sentence(self, prediction: Prediction) -> str:
         """What the page says of a photo."""
         label, probability = prediction.top(1)[0]
-        thresholds = THRESHOLDS | self.predictor.metadata.thresholds
-        if label == NOT_FOOD or probability < thresholds["unsure"]:
+        threshold = self.predictor.metadata.threshold
+        if label == NOT_FOOD or probability < threshold("unsure"):
             return "I don't see a dish I know. This is what I considered."
-        opening = "Looks like" if probability >= thresholds["sure"] else "Perhaps"
+        opening = "Looks like" if probability >= threshold("sure") else "Perhaps"
         return f"{opening} **{display_name(label).lower()}**. Click a bar to see where it was seen."
 
     def about(self) -> str:
@@ -119,7 +119,7 @@ class Page(Classifier):
         return [gr.update(visible=False), "Thank you, noted." if not keep_photo else "Thank you, noted with the photo."]
 
 
-def build_page(predictor: Predictor, desk: Desk) -> gr.Blocks:
+def build_page(predictor: Predictor, desk: Desk, telemetry: Telemetry) -> gr.Blocks:
     """The Gradio app. Its endpoints (`seefood.serving.api`) are stable; the page's own are private."""
     page = Page(predictor, open_feedback(settings().feedback))
     on = {"preprocess": False, "concurrency_limit": settings().concurrency, "concurrency_id": "model"}
@@ -160,7 +160,8 @@ def build_page(predictor: Predictor, desk: Desk) -> gr.Blocks:
             None, None, shown, js=f"() => {nothing}", cancels=answers, api_visibility="private", show_progress="hidden"
         )
         add_endpoints(page, **on)
-    blocks.desk = desk
+    blocks.desk, blocks.telemetry = desk, telemetry
+    blocks.asked = {"answer": "page", "show_example": "page", "explain_bar": "page", **API}
     blocks.state_session_capacity = _SESSIONS
     blocks.queue(max_size=settings().queue_length)
     return blocks

@@ -1,5 +1,7 @@
 """What a visitor or a program uploaded, and nothing else: from Gradio's description of a file to an upright photo."""
 
+import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -10,11 +12,20 @@ from gradio_client.utils import traverse
 from PIL import Image
 
 from seefood.errors import PhotoError
-from seefood.photo import read_photo
 from seefood.serving.lifetime import forget
 from seefood.serving.limits import Desk
+from seefood.serving.telemetry import Telemetry, read_observed, request_id_of
+
+log = logging.getLogger(__name__)
 
 _ADDRESS = "/gradio_api/file="  # before the path of an upload that this server shows
+
+
+class CallError(gr.Error):
+    """A call that cannot be answered: its message is a sentence for the caller, and the log has no traceback of it."""
+
+    def __init__(self, message: str):
+        super().__init__(message, print_exception=False)
 
 
 class UploadsOnly(gr.Blocks):
@@ -25,6 +36,25 @@ class UploadsOnly(gr.Blocks):
     """
 
     desk: Desk  # where its events wait for their turn
+    telemetry: Telemetry
+    asked: dict[str, str]  # the events that ask about a photo, by Gradio's name, with the endpoint that they are
+
+    async def process_api(
+        self, block_fn: Any, inputs: list[Any], state: Any = None, request: Any = None, **options: Any
+    ) -> dict[str, Any]:
+        """Run an event, observed if it asks about a photo.
+
+        Of an error that is not the caller's Gradio would print a traceback, past the log.
+        """
+        endpoint = self.asked.get(block_fn.api_name)
+        try:
+            with self.telemetry.observed(endpoint, request_id_of(request.headers)) if endpoint else nullcontext():
+                return await super().process_api(block_fn, inputs, state, request, **options)
+        except gr.Error:
+            raise
+        except Exception:
+            log.exception("an event failed")
+            raise CallError("Something went wrong on the server. Try again later.") from None
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """Refuse a request that names another file, before Gradio touches it.
@@ -58,17 +88,15 @@ def read_upload(upload: dict[str, Any] | None, at_least: int) -> Image.Image:
     """The uploaded photo, as `seefood.photo.read_photo` gives it; one that is refused is deleted.
 
     Raises:
-        gr.Error: there is none, or it cannot be read; in a sentence for the visitor.
+        CallError: there is none, or it cannot be read; in a sentence for the visitor.
     """
     if upload is None:
-        raise gr.Error(
-            "The photo: missing. Send a file (handle_file in gradio_client), or use /classify.", print_exception=False
-        )
+        raise CallError("The photo: missing. Send a file (handle_file in gradio_client), or use /classify.")
     try:
-        return read_photo(upload["path"], name=name_of(upload), at_least=at_least)
+        return read_observed(upload["path"], name=name_of(upload), at_least=at_least)
     except PhotoError as error:
         forget(upload["path"])
-        raise gr.Error(str(error), print_exception=False) from None
+        raise CallError(str(error)) from None
 
 
 def _check_uploaded(upload: dict[str, Any]) -> None:
@@ -81,7 +109,5 @@ def _check_uploaded(upload: dict[str, Any]) -> None:
     upload["path"] = path
 
 
-def _not_an_upload() -> gr.Error:
-    return gr.Error(
-        "The photo: not an upload. Send a file (handle_file in gradio_client), or use /classify.", print_exception=False
-    )
+def _not_an_upload() -> CallError:
+    return CallError("The photo: not an upload. Send a file (handle_file in gradio_client), or use /classify.")

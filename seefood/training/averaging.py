@@ -1,23 +1,18 @@
-"""The mean of several checkpoints: of runs that began with the same weights, it often generalises better than each.
+"""The mean of several checkpoints: of runs that began with the same weights, it often generalises better than each."""
 
-    python -m seefood.training.averaging runs/mean.ckpt second.ckpt second.ckpt first.ckpt
-
-Model soups (arXiv:2203.05482) and robust fine-tuning (arXiv:2109.01903) have the reasons. A checkpoint that is named
-twice counts twice. The file is for `--model.weights` and export.py, not for going on with `--ckpt_path`.
-"""
-
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from seefood.errors import SeeFoodError, WeightsError
+from seefood.errors import WeightsError
 
 
 def mean_checkpoint(paths: Sequence[Path]) -> dict[str, Any]:
     """The first checkpoint with the mean of all weights in the place of its own, and `mean_of`, the paths' names.
+
+    See model soups (arXiv:2203.05482) and robust fine-tuning (arXiv:2109.01903). One that is named twice counts twice.
 
     Raises:
         WeightsError: the checkpoints are not of the same network.
@@ -38,10 +33,3 @@ def mean_checkpoint(paths: Sequence[Path]) -> dict[str, Any]:
 
 def _shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in state.items()}
-
-
-if __name__ == "__main__":
-    try:
-        torch.save(mean_checkpoint([Path(path) for path in sys.argv[2:]]), sys.argv[1])
-    except SeeFoodError as error:
-        sys.exit(f"averaging: {error}")

@@ -56,8 +56,6 @@ class FoodClassifier(LightningModule):
         cutmix: float = 0.0,
         mixed: float = 1.0,
         random_erasing: float = 0.0,
-        teacher: str | None = None,
-        distillation: float = 0.5,
     ):
         """
         Args:
@@ -82,9 +80,6 @@ class FoodClassifier(LightningModule):
             cutmix: alpha of CutMix (arXiv:1905.04899); 0 is none. With both, each batch gets one of them.
             mixed: share of the batches that mixup or CutMix changes.
             random_erasing: share of the photos that lose a rectangle (arXiv:1708.04896).
-            teacher: a checkpoint of the same architecture and labels, whose answers to the same photos, mixed as they
-                are, are learned beside the labels (arXiv:1503.02531, arXiv:2106.05237).
-            distillation: share of the teacher in the loss; the rest is the labels'.
 
         Raises:
             WeightsError: no such architecture, or weights that do not fit it.
@@ -105,7 +100,6 @@ class FoodClassifier(LightningModule):
         for name in ("mean", "std"):
             value = torch.tensor(self.network.pretrained_cfg[name]).view(3, 1, 1)
             self.register_buffer(name, value, persistent=False)
-        self._teacher: list[nn.Module] = []
         self._frozen = list(_freeze(self.network, frozen_stages))
         if frozen_depthwise:
             _freeze_depthwise(self.network)
@@ -131,30 +125,13 @@ class FoodClassifier(LightningModule):
             module.eval()
         return self
 
-    def on_fit_start(self) -> None:
-        if self.hparams["teacher"]:
-            teacher = create_network(
-                self.hparams["architecture"],
-                weights=self.hparams["teacher"],
-                labels=self.labels,
-                image_size=self.hparams["image_size"],
-            )
-            # in a list, lest it is saved and averaged as a part of the model
-            self._teacher = [teacher.to(self.device).eval().requires_grad_(False)]
-
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         image, label = self.normalize(batch["image"]), batch["label"]
         if self.hparams["random_erasing"]:
             RandomErasing(self.hparams["random_erasing"], mode="pixel", device=image.device)(image)
         if self._mix is not None and len(image) % 2 == 0:
             image, label = self._mix(image, label)
-        logits = self.network(image)
-        loss = F.cross_entropy(logits, label, label_smoothing=self.hparams["label_smoothing"])
-        for teacher in self._teacher:
-            with torch.no_grad():
-                answer = teacher(image).softmax(dim=1)
-            share = self.hparams["distillation"]
-            loss = (1 - share) * loss + share * F.cross_entropy(logits, answer)
+        loss = F.cross_entropy(self.network(image), label, label_smoothing=self.hparams["label_smoothing"])
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
