@@ -136,7 +136,7 @@ def test_each_alarm_of_prometheus_rings_when_it_should_and_only_then():
 
 
 @pytest.mark.parametrize(
-    "change", ["} == 1)/} >= 0)", "> 0.05/> 0.5", "|RateError/", "> 2\n/> 5\n", ">= 0.5/> 0.5", "for: 5m/for: 0m"]
+    "change", ["} == 1)/} >= 0)", "> 0.05/> 0.5", "|RateError/", "> 2\n/> 5\n", ">= 0.25/> 0.25", "for: 5m/for: 0m"]
 )
 def test_an_alarm_that_would_ring_otherwise_is_found(change, tmp_path):
     """The made series can tell: that the last test passes is no accident."""
