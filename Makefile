@@ -6,6 +6,7 @@ DVC := .dvc-venv/.installed
 LINT := .lint-venv/.installed
 INFRASTRUCTURE := .infrastructure-venv/.installed
 DRIFT := .drift-venv/.installed
+TEMPLATES := deploy/foundation.yaml deploy/service.yaml deploy/search.yaml
 IMAGE ?= seefood102:latest
 FIRST := runs/default/checkpoints/best.ckpt
 SECOND := runs/second_leg/checkpoints/best.ckpt
@@ -50,8 +51,8 @@ lint-workflows: $(LINT)  ## check the workflows, the Dockerfile and the shell sc
 	.lint-venv/bin/shellcheck deploy/*.sh .ci/run
 
 lint-infrastructure: $(INFRASTRUCTURE)  ## check the CloudFormation templates
-	.infrastructure-venv/bin/cfn-lint deploy/foundation.yaml deploy/service.yaml
-	.infrastructure-venv/bin/checkov --skip-download --quiet --compact --framework cloudformation -f deploy/foundation.yaml deploy/service.yaml
+	.infrastructure-venv/bin/cfn-lint $(TEMPLATES)
+	.infrastructure-venv/bin/checkov --skip-download --quiet --compact --framework cloudformation -f $(TEMPLATES)
 
 style: $(DEVELOPMENT)  ## mend format and style
 	.venv/bin/ruff check --fix . ; .venv/bin/ruff format .

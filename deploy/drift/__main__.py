@@ -13,9 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 import deploy.drift
 from deploy.drift.log import DriftError, Period, lines_of, photos_of
-from deploy.drift.verdict import FEWEST, verdict_of
-
-METRIC = "seefood_drift"
+from deploy.drift.verdict import FEWEST, METRIC, verdict_of
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:

@@ -6,6 +6,7 @@ from deploy.drift.log import FLAGS, NUMBERS, Period, Photos
 
 # The distance from which a column has drifted, by column; docs/drift.md has the measurements.
 THRESHOLDS = {**dict.fromkeys(NUMBERS, 0.3), **dict.fromkeys(FLAGS, 0.1), "label": 0.4}
+METRIC = "seefood_drift"
 DRIFT_SHARE = 0.25  # of the columns: two of seven; one alone has harmless reasons, as a weekend of pizza
 FEWEST = 200  # photos; of fewer, chance alone moves the columns
 
