@@ -39,7 +39,7 @@ def ecr_address(name: str) -> str:
 
     session = boto3.Session()
     if not session.region_name:
-        raise PushError(f"{name}: in which region? Set AWS_REGION, or write the registry's whole address.")
+        raise PushError(f"{name}: in which region? Set AWS_DEFAULT_REGION, or write the registry's whole address.")
     account = session.client("sts").get_caller_identity()["Account"]
     suffix = ".cn" if session.get_partition_for_region(session.region_name) == "aws-cn" else ""
     return f"{account}.dkr.ecr.{session.region_name}.amazonaws.com{suffix}/{name}"
