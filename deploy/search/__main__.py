@@ -6,8 +6,8 @@ import sys
 import httpx
 
 import deploy.search
-from deploy.release import Stack
 from deploy.search.domain import Domain, SearchError
+from deploy.stack import Stack
 
 
 def main() -> int:
