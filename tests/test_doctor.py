@@ -84,7 +84,7 @@ BROKEN_FILES = [
     ("temporary-not-writable", "Dockerfile", "VOLUME /tmp", "VOLUME /data"),
     ("wrong-architecture", "service.yaml", "Default: X86_64", "Default: ARM64"),
     ("wrong-architecture", "deploy.yml", "linux/amd64", "linux/arm64"),
-    ("wrong-architecture", "Dockerfile", "FROM ${BASE_IMAGE}\nARG", "FROM --platform=linux/arm64 ${BASE_IMAGE}\nARG"),
+    ("wrong-architecture", "Dockerfile", "FROM ${BASE_IMAGE}\nCOPY", "FROM --platform=linux/arm64 ${BASE_IMAGE}\nCOPY"),
 ]  # fmt: skip
 
 
