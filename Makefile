@@ -35,7 +35,7 @@ container-test: $(DEVELOPMENT) container  ## build the image (with buildah, as r
 	SEEFOOD_IMAGE=$(IMAGE) .venv/bin/python -m pytest tests/test_container.py tests/test_try_image.py tests/test_deploy.py
 
 bench: $(DEVELOPMENT) model  ## measure speed, start and memory, beside a plain gr.Interface and FastAPI endpoint
-	for part in photo classify start api soak; do echo; echo "$$part"; .venv/bin/python benchmarks/$$part.py || exit; done
+	for part in photo telemetry classify start api soak; do echo; echo "$$part"; .venv/bin/python benchmarks/$$part.py || exit; done
 
 # The quickest first: whoever mends code sees its errors at once.
 lint: lint-code lint-workflows lint-infrastructure  ## check all that the next three check
