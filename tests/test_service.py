@@ -17,9 +17,9 @@ import pytest
 from fastapi.testclient import TestClient
 from gradio_client import Client, handle_file
 from gradio_client.utils import Status
+from photo_files import mutated_files
 from PIL import Image
 from serving import EXAMPLES, classify, color_model, send_photo, started_app
-from test_photo import mutated_files
 
 from seefood.predictor import Predictor
 from seefood.serving.lifetime import lifetime, sweep
