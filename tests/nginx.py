@@ -1,4 +1,4 @@
-"""A real nginx with one server, for the tests of what stands before the app."""
+"""A real nginx, for the tests of what stands before the app."""
 
 import os
 import shutil
@@ -23,18 +23,16 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    server {{
-        {server}
-    }}
+    {sites}
 }}
 """
 
 
 @contextmanager
-def started_nginx(folder, port, server):
-    """nginx with its files in `folder` and the lines of a `server` block that listens on `port` of this machine."""
+def started_nginx(folder, port, sites):
+    """nginx with its files in `folder`, and what its `http` block holds: a server that listens on `port`, at least."""
     user = "" if os.geteuid() else "user root;"  # else its workers could not write into the folder
-    (folder / "nginx.conf").write_text(CONF.format(folder=folder, user=user, server=server))
+    (folder / "nginx.conf").write_text(CONF.format(folder=folder, user=user, sites=sites))
     process = subprocess.Popen([NGINX, "-c", folder / "nginx.conf", "-e", folder / "error.log"])
     try:
         deadline = time.monotonic() + 30

@@ -64,9 +64,9 @@ def free_port():
 
 
 @contextmanager
-def started_app(model, folder, **variables):
-    """app.py under tests/guarded_app.py on a free port; its uploads go to `folder`."""
-    port = free_port()
+def started_app(model, folder, *, port=None, **variables):
+    """app.py under tests/guarded_app.py, on a free port unless one is given; its uploads go to `folder`."""
+    port = port or free_port()
     output_file, outside_calls = folder / "output.txt", folder / "outside_calls.txt"
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "HF_"))},

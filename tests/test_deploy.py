@@ -27,15 +27,17 @@ HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 PASSWORD = f"{ACCOUNT}-auth-token"  # what moto says that ECR's is
 AUTHOR = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
 BALANCER = """
-    listen 127.0.0.1:{port};
-    location /metrics {{ return 404; }}
-    location / {{
-        proxy_pass http://127.0.0.1:{task};
-        proxy_http_version 1.1;
-        proxy_set_header Host $host;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        proxy_buffering off;
-        client_max_body_size 21m;
+    server {{
+        listen 127.0.0.1:{port};
+        location /metrics {{ return 404; }}
+        location / {{
+            proxy_pass http://127.0.0.1:{task};
+            proxy_http_version 1.1;
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_buffering off;
+            client_max_body_size 21m;
+        }}
     }}
 """
 

@@ -18,11 +18,13 @@ from seefood.names import display_name
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (.ci/run does it)")
 
 SERVER = """
-    listen 127.0.0.1:{port} ssl;
-    server_name localhost;
-    ssl_certificate {folder}/certificate.pem;
-    ssl_certificate_key {folder}/key.pem;
-    include {folder}/location.conf;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        server_name localhost;
+        ssl_certificate {folder}/certificate.pem;
+        ssl_certificate_key {folder}/key.pem;
+        include {folder}/location.conf;
+    }}
 """
 
 

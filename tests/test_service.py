@@ -1,6 +1,7 @@
 """The app under load, at its limits and at its end; the process is the real app.py under tests/guarded_app.py."""
 
 import asyncio
+import http.client
 import io
 import signal
 import socket
@@ -22,7 +23,7 @@ from PIL import Image
 from serving import EXAMPLES, classify, color_model, send_photo, started_app
 
 from seefood.predictor import Predictor
-from seefood.serving.lifetime import lifetime, sweep
+from seefood.serving.lifetime import keep, lifetime, sweep
 from seefood.serving.limits import Allowance, BusyError, Desk, client_of
 from seefood.serving.server import create_app
 
@@ -216,6 +217,48 @@ def test_sigterm_ends_the_app_with_0_as_soon_as_what_is_in_flight_is_answered(mo
         assert "Traceback" not in app.output.read_text()
 
 
+def test_a_connection_stays_open_between_two_requests(small_app):
+    connection = http.client.HTTPConnection(small_app.url.removeprefix("http://"))
+    for pause in (0, 6):  # uvicorn's own limit is five seconds
+        time.sleep(pause)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read()
+        connection.auto_open = False
+
+
+@pytest.mark.slow
+def test_of_many_callers_who_come_as_the_app_ends_hardly_one_is_let_in_and_not_answered(tmp_path):
+    answered, cut_off, stop = [], [], threading.Event()
+
+    def call(url):
+        while not stop.is_set():
+            try:
+                answered.append(classify(url, PHOTO)[0])
+            except ConnectionRefusedError:
+                return
+            except (ConnectionError, http.client.HTTPException) as error:
+                cut_off.append(error)
+
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        limits = {"SEEFOOD_RATE_LIMIT": "0", "SEEFOOD_QUEUE_LENGTH": "100"}
+        with (
+            started_app(color_model(folder / "color.onnx"), folder, **limits) as app,
+            ThreadPoolExecutor(12) as callers,
+        ):
+            calls = [callers.submit(call, app.url) for _ in range(12)]
+            time.sleep(1)
+            app.process.send_signal(signal.SIGTERM)
+            assert app.process.wait(timeout=60) == 0
+            stop.set()
+            [call.result() for call in calls]
+            stop.clear()
+    assert set(answered) == {200}
+    assert len(answered) > 100
+    assert len(cut_off) <= 3, cut_off  # who arrives in the instant in which the kernel shuts the door
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_whatever_the_bytes_the_running_app_answers_with_a_label_or_a_sentence_of_ours(small_app):
     codes = Counter()
@@ -251,6 +294,19 @@ def test_a_refused_upload_is_deleted_at_once_and_another_stays(tmp_path, environ
             answer = app.get(f"/gradio_api/call/predict/{event}").text
             assert ("event: complete" in answer) == stays
             assert Path(path).exists() == stays
+
+
+def test_a_picture_is_whole_while_an_equal_one_is_saved(tmp_path, environment):
+    environment(GRADIO_TEMP_DIR=tmp_path)
+    picture = Image.effect_noise((600, 600), 50).convert("RGB")
+    path = Path(keep(picture))
+    sizes = set()
+    with ThreadPoolExecutor(1) as other:
+        saving = other.submit(lambda: [keep(picture) for _ in range(100)])
+        while not saving.done():
+            sizes.add(len(path.read_bytes()))
+    assert len(sizes) == 1
+    assert [file.name for file in path.parent.iterdir()] == ["heat.jpg"]
 
 
 def test_an_upload_is_deleted_soon_after_its_time_is_up(environment):

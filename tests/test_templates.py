@@ -74,6 +74,16 @@ def test_targets_are_addresses_and_stay_with_their_visitor(service):
     assert group["HealthCheckPath"] == "/healthz"
     attributes = {attribute["Key"]: attribute["Value"] for attribute in group["TargetGroupAttributes"]}
     assert attributes["stickiness.enabled"] == "true"
+    assert attributes["stickiness.type"] == "lb_cookie"  # which tests/test_replicas.py has an nginx do
+
+
+def test_a_task_that_leaves_has_the_time_to_finish_and_the_balancer_drops_an_idle_connection_first(service):
+    from seefood.serving.server import _SECONDS_OF_SILENCE, _SECONDS_TO_FINISH
+
+    attributes = {one["Key"]: one["Value"] for one in service.only("TargetGroup")["TargetGroupAttributes"]}
+    assert int(attributes["deregistration_delay.timeout_seconds"]) > _SECONDS_TO_FINISH
+    attributes = {one["Key"]: one["Value"] for one in service.only("LoadBalancer")["LoadBalancerAttributes"]}
+    assert int(attributes["idle_timeout.timeout_seconds"]) < _SECONDS_OF_SILENCE
 
 
 def test_the_service_waits_for_the_listener_that_serves_and_for_its_security_rule(service, https):

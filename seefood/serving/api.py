@@ -13,7 +13,7 @@ from seefood.errors import PhotoError
 from seefood.heatmap import heat_map
 from seefood.names import display_name
 from seefood.predictor import Prediction, Predictor
-from seefood.serving.lifetime import forget
+from seefood.serving.lifetime import forget, keep
 from seefood.serving.telemetry import observation, predict_observed, read_observed
 from seefood.serving.uploads import CallError, name_of, read_upload
 
@@ -38,7 +38,7 @@ class Classifier:
         """
         return bars_of(predict_observed(self.predictor, self.read(photo)))
 
-    def explain(self, photo: dict[str, Any] | None, label: str | None = None) -> Image.Image:
+    def explain(self, photo: dict[str, Any] | None, label: str | None = None) -> str:
         """Where did the model look? Returns the photo with the heat map of a label.
 
         Args:
@@ -66,12 +66,12 @@ class Classifier:
         """The upright photo, at no more than the size that the model needs; raises CallError."""
         return read_upload(photo, self.predictor.short_side)
 
-    def paint(self, image: Image.Image, prediction: Prediction, label: str | None = None) -> Image.Image:
-        """The photo with the heat map of a label, as a person or the data set writes it; default: the most probable."""
+    def paint(self, image: Image.Image, prediction: Prediction, label: str | None = None) -> str:
+        """The file of the heat map of a label, as a person or the data set writes it; default: the most probable."""
         name = self.label_of.get(label, label) if label else prediction.top(1)[0][0]
         if name not in prediction.labels:
             raise CallError(f"{label!r} is no label of this model. Use one of /predict's.")
-        return heat_map(image, prediction, name, crop=self.predictor.metadata.crop)
+        return keep(heat_map(image, prediction, name, crop=self.predictor.metadata.crop))
 
     def _row(self, photo: dict[str, Any]) -> list[str | float | None]:
         name = name_of(photo)

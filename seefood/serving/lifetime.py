@@ -4,6 +4,9 @@ Gradio's `delete_cache` deletes the uploads that it knows of. What a caller bega
 know of, nor what an app left behind that was killed; nor does it remove the folder that each upload has had.
 """
 
+import hashlib
+import io
+import os
 import re
 import tempfile
 import time
@@ -13,6 +16,7 @@ from pathlib import Path
 import anyio
 import gradio as gr
 from gradio.utils import get_upload_folder
+from PIL import Image
 
 from seefood.settings import settings
 
@@ -30,6 +34,22 @@ def forget(path: str) -> None:
     file, uploads = Path(path).resolve(), Path(get_upload_folder()).resolve()
     if file.is_relative_to(uploads):
         file.unlink(missing_ok=True)
+
+
+def keep(picture: Image.Image) -> str:
+    """Save a picture among the uploads, as JPEG, and return its path.
+
+    Gradio itself would write it over the file of an equal one, which another visitor may just be reading.
+    """
+    content = io.BytesIO()
+    picture.save(content, "JPEG")
+    folder = Path(get_upload_folder()) / hashlib.sha256(content.getvalue()).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as part:
+        part.write(content.getvalue())
+    path = folder / "heat.jpg"
+    os.replace(part.name, path)
+    return str(path.resolve())
 
 
 async def sweep_for_ever(blocks: gr.Blocks) -> None:

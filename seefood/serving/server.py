@@ -1,6 +1,7 @@
 """The web server: FastAPI around the Gradio page, for what Gradio has no route of its own for."""
 
 import asyncio
+import select
 import signal
 import socket
 import sys
@@ -29,6 +30,10 @@ from seefood.serving.ui import build_page
 from seefood.settings import settings
 
 _SECONDS_TO_FINISH = 10  # what is in flight when the app is told to stop; Docker kills after ten by default
+_SECONDS_OF_SILENCE = (
+    130  # on a connection, longer than a load balancer keeps one: it would send into one that we close
+)
+_SECONDS_TO_ASK = 0.2  # from the connection to the request, within a data centre
 
 
 class Health:
@@ -117,9 +122,25 @@ class Server(uvicorn.Server):
         self._page = page
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let go of the open pages first: each holds a connection, which would take the ten seconds."""
+        """Let go of the open pages first: each holds a connection, which would take the ten seconds.
+
+        uvicorn alone would hang up on whoever has connected and not yet been heard.
+        """
         self._page.app.stop_event.set()
+        await self._let_in()
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_SECONDS_TO_ASK)
         await super().shutdown(sockets)
+
+    async def _let_in(self) -> None:
+        """Wait until nobody stands at the door, and whoever stood there a round of the event loop ago is inside."""
+        doors = [door for server in self.servers for door in server.sockets]
+        empty = 0
+        while empty < 2:
+            await asyncio.sleep(0)
+            knocking, _, _ = select.select(doors, [], [], 0)
+            empty = 0 if knocking else empty + 1
 
 
 def serve(app: FastAPI) -> None:
@@ -133,6 +154,7 @@ def serve(app: FastAPI) -> None:
         proxy_headers=True,
         forwarded_allow_ips=settings().forwarded_allow_ips,
         timeout_graceful_shutdown=_SECONDS_TO_FINISH,
+        timeout_keep_alive=_SECONDS_OF_SILENCE,
     )
     # uvicorn raises the signal again when it is done, and it would end us as if we had not answered it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
