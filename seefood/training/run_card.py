@@ -8,6 +8,7 @@ import torch
 from huggingface_hub import ModelCard, ModelCardData
 
 from seefood.training.card import eval_results
+from seefood.training.data import FoodData
 from seefood.training.sources import Source
 
 TEMPLATE = """\
@@ -66,7 +67,7 @@ def run_card(folder: Path, *, run: str, fetch: str) -> ModelCard:
     page: dict[str, Any] = {"run": run, "fetch": fetch, "best": best.exists()}
     if best.exists():
         checkpoint = torch.load(best, map_location="cpu", mmap=True)
-        chosen, sources = checkpoint["hyper_parameters"], checkpoint["datamodule_hyper_parameters"]["sources"]
+        chosen, sources = checkpoint["hyper_parameters"], FoodData.load_from_checkpoint(best).sources
         metrics = checkpoint.get("metrics", {})  # before this was written, checkpoints had none
         paths = [source.path for source in sources]
         header["tags"].append(chosen["architecture"])
