@@ -392,6 +392,19 @@ def test_of_two_processes_one_sends(photos: Path, hub: Hub, tmp_path: Path) -> N
     assert len(log_of(tmp_path / "run").Scalars("train/loss")) == 4
 
 
+def test_what_cannot_be_sent_ends_two_processes_with_one_sentence(
+    photos: Path,  # noqa: F811
+    hub: Hub,
+    tmp_path: Path,
+) -> None:
+    config = tiny_config(photos, tmp_path, steps=4)
+    two = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
+    ended = command("fit", "--config", str(config), *two, "--online.to", "hf://another/seefood-runs")
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.strip().splitlines()[-1].startswith("train.py: hf://another/seefood-runs: your token may not")
+
+
 def test_a_folder_without_a_run_is_refused(bucket: Any, tmp_path: Path) -> None:
     with pytest.raises(OnlineError, match="no run is there"):
         send_run(tmp_path, open_place(IN_A_BUCKET))

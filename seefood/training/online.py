@@ -54,13 +54,20 @@ class Online(Callback):
 
     def on_fit_start(self, trainer: Trainer, model: LightningModule) -> None:
         folder = trainer.log_dir  # all processes take part in this
-        if self._place is None or not trainer.is_global_zero:
+        if self._place is None:
             return
         if trainer.logger is None:
             raise OnlineError(f"{self._place.address}: the run keeps no log. Give it a logger, as configs/ does.")
-        run = _Run(Path(folder), self._place)
-        run.send_log()
-        self._run = run
+        problem = ""
+        if trainer.is_global_zero:
+            run = _Run(Path(folder), self._place)
+            try:
+                run.send_log()
+                self._run = run
+            except OnlineError as error:
+                problem = str(error)
+        if problem := trainer.strategy.broadcast(problem):  # all end by it, none by the end of another
+            raise OnlineError(problem)
 
     def on_validation_end(self, trainer: Trainer, model: LightningModule) -> None:
         if self._run and not trainer.sanity_checking and self._run.is_due(self.seconds):
