@@ -22,8 +22,8 @@ Let others watch it: log, checkpoints and card go to a model repository on the H
 Note that `--data.sources` changes the sources of a configuration field by field: name test_split and weight, too, where
 the configuration does.
 
-Every argument of FoodData (--data.*), FoodClassifier (--model.*), Online (--online.*) and Lightning's Trainer (--trainer.*) can be given;
-`python train.py fit --help` lists them. Watch with: tensorboard --logdir runs
+Every argument of FoodData (--data.*), FoodClassifier (--model.*), Online (--online.*) and Lightning's Trainer
+(--trainer.*) can be given; `python train.py fit --help` lists them. Watch with: tensorboard --logdir runs
 """
 
 import sys
