@@ -400,9 +400,9 @@ def test_what_cannot_be_sent_ends_two_processes_with_one_sentence(
     config = tiny_config(photos, tmp_path, steps=4)
     two = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
     ended = command("fit", "--config", str(config), *two, "--online.to", "hf://another/seefood-runs")
-    assert ended.returncode == 1
+    assert ended.returncode != 0  # not always 1: Lightning kills a process that is slower to end than another
     assert "Traceback" not in ended.stderr
-    assert ended.stderr.strip().splitlines()[-1].startswith("train.py: hf://another/seefood-runs: your token may not")
+    assert "\ntrain.py: hf://another/seefood-runs: your token may not write there" in ended.stderr
 
 
 def test_a_folder_without_a_run_is_refused(bucket: Any, tmp_path: Path) -> None:
