@@ -53,12 +53,11 @@ class Online(Callback):
         self._run: _Run | None = None  # while one is online, and in the first process alone
 
     def on_fit_start(self, trainer: Trainer, model: LightningModule) -> None:
-        folder = trainer.log_dir  # all processes take part in this
         if self._place is None:
             return
         if trainer.logger is None:
             raise OnlineError(f"{self._place.address}: the run keeps no log. Give it a logger, as configs/ does.")
-        problem = ""
+        folder, problem = trainer.log_dir, ""  # to name the folder all processes take part
         if trainer.is_global_zero:
             run = _Run(Path(folder), self._place)
             try:
