@@ -77,7 +77,8 @@ class Online(Callback):
         self._send_all(trainer)
 
     def on_exception(self, trainer: Trainer, model: LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt):  # Lightning ignores a second one, but sending may take long
+        if self._run and isinstance(exception, KeyboardInterrupt):
+            # Lightning ignores a second one, but sending may take long.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             self._send_all(trainer)
