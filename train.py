@@ -16,11 +16,14 @@ Go on where the last run of a configuration stopped:
 Measure the best checkpoint on the official test split:
     python train.py test --config configs/levit_256.yaml --ckpt_path runs/levit_256/checkpoints/best.ckpt
 
+Let others watch it: log, checkpoints and card go to a model repository on the Hugging Face Hub, or to s3://bucket/prefix:
+    HF_TOKEN=... python train.py fit --config configs/levit_256.yaml --online.to hf://you/seefood-runs
+
 Note that `--data.sources` changes the sources of a configuration field by field: name test_split and weight, too, where
 the configuration does.
 
-Every argument of FoodData (--data.*), FoodClassifier (--model.*) and Lightning's Trainer (--trainer.*) can be given;
-`python train.py fit --help` lists them. Watch with: tensorboard --logdir runs
+Every argument of FoodData (--data.*), FoodClassifier (--model.*), Online (--online.*) and Lightning's Trainer
+(--trainer.*) can be given; `python train.py fit --help` lists them. Watch with: tensorboard --logdir runs
 """
 
 import sys
@@ -30,12 +33,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from seefood.errors import SeeFoodError
 from seefood.training.data import FoodData
 from seefood.training.model import FoodClassifier
+from seefood.training.online import Online
 
 
 class SeeFoodCLI(LightningCLI):
     """Tells the model what the data knows, so that each number is given once."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(Online, "online")
         parser.link_arguments("data.labels", "model.labels", apply_on="instantiate")
         parser.link_arguments("data.image_size", "model.image_size")
         parser.link_arguments("data.crop", "model.crop")

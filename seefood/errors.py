@@ -28,3 +28,7 @@ class WeightsError(SeeFoodError):
 
 class ExportError(SeeFoodError):
     """An export was stopped: the exported file would not be the trained network."""
+
+
+class OnlineError(SeeFoodError):
+    """A run cannot be sent to the Hugging Face Hub or to a bucket: a wrong address, no right to write, no network."""

@@ -1,38 +1,45 @@
-"""A stand-in of the Hugging Face Hub: as much of its API as making a Space and committing to it takes."""
+"""A stand-in of the Hugging Face Hub: as much of its API as making a repository and committing to it takes."""
 
 import base64
 import hashlib
 import json
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import yaml
 
-LARGE = ".onnx"  # what the .gitattributes of a new repository on the Hub stores apart, among others
+LARGE = ("*.onnx", "*.ckpt", "*tfevents*")  # what the .gitattributes of a new repository stores apart, among others
+
+
+def is_large(name):
+    return any(fnmatch(name, pattern) for pattern in LARGE)
 
 
 class Hub:
-    """What the stand-in has of one Space.
+    """What the stand-in has of one repository.
 
     Attributes:
-        space: its name.
-        files: the Space's files by name.
-        variables: its environment variables.
+        name: its name.
+        kind: "space" or "model".
+        made: what was asked for when it was made; None until then.
+        files: its files by name.
+        variables: its environment variables, if it is a Space.
         commits: the summary of each commit.
         stored: large files by their SHA-256, before and after they are committed.
-        sdk: of the Space, once it is made.
+        answers: False hangs up on every call.
     """
 
-    def __init__(self, space):
-        self.space = space
-        self.files, self.variables, self.commits, self.stored, self.sdk = {}, {}, [], {}, ""
+    def __init__(self, name, kind):
+        self.name, self.kind, self.made, self.answers = name, kind, None, True
+        self.files, self.variables, self.commits, self.stored = {}, {}, [], {}
 
     def oid(self, name):
         content = self.files.get(name)
         if content is None:
             return None
-        if name.endswith(LARGE):
+        if is_large(name):
             return hashlib.sha256(content).hexdigest()
         return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()  # noqa: S324  (as git does)
 
@@ -52,7 +59,7 @@ class Hub:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers the calls of one Space, which `server.hub` is."""
+    """Answers the calls of one repository, which `server.hub` is; one token may write, another only read."""
 
     protocol_version = "HTTP/1.1"
 
@@ -87,9 +94,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_call(self):
         body, path = self.body(), self.path.partition("?")[0]
-        if self.command != "PUT" and self.headers.get("Authorization") != "Bearer hf_testing":
+        if not self.hub.answers:
+            self.close_connection = True
+            return None
+        right = {"Bearer hf_testing": "write", "Bearer hf_reading": "read"}.get(self.headers.get("Authorization"))
+        if self.command != "PUT" and not right:
             return self.reply({"error": "no token"}, 401)
-        call = f"{self.command} {path.replace(self.hub.space, 'SPACE')}"
+        if self.command == "POST" and right == "read":
+            return self.reply({"error": "the token may not write"}, 403)
+        call = f"{self.command} {path.replace(f'{self.hub.kind}s/{self.hub.name}', 'REPOSITORY')}"
+        call = call.replace(self.hub.name, "REPOSITORY")  # git's address of a model has no `models/`
         if call.startswith("PUT /stored/"):
             oid = path.rpartition("/")[2]
             if hashlib.sha256(body).hexdigest() != oid:
@@ -105,13 +119,20 @@ class Handler(BaseHTTPRequestHandler):
         self.reply({"error": f"{self.command} {self.path}: not known here"}, 404)
 
     def create(self, body):
-        asked, made = json.loads(body), bool(self.hub.sdk)
-        self.hub.sdk = self.hub.sdk or asked["sdk"]
-        self.hub.files.setdefault(".gitattributes", b"*.onnx filter=lfs diff=lfs merge=lfs -text\n")
-        self.reply({"url": f"{self.address}/spaces/{self.hub.space}"}, 409 if made else 200)
+        asked, is_there = json.loads(body), self.hub.made is not None
+        if f"{asked['organization']}/{asked['name']}" != self.hub.name:
+            return self.reply({"error": "not your name"}, 403)
+        self.hub.made = self.hub.made or asked
+        lines = "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in LARGE)
+        self.hub.files.setdefault(".gitattributes", lines.encode())
+        return self.reply({"url": self.url}, 409 if is_there else 200)
 
-    def space(self, _):
-        self.reply({"id": self.hub.space, "sha": "0" * 40})
+    @property
+    def url(self):
+        return f"{self.address}/{'spaces/' if self.hub.kind == 'space' else ''}{self.hub.name}"
+
+    def info(self, _):
+        self.reply({"id": self.hub.name, "sha": "0" * 40})
 
     def get_variables(self, _):
         self.reply({name: {"value": value} for name, value in self.hub.variables.items()})
@@ -133,7 +154,10 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(body)
         facts = yaml.safe_load(asked["content"].split("---")[1])
         colors = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-        right = {facts["colorFrom"], facts["colorTo"]} <= colors and len(facts["short_description"]) <= 60
+        if asked["repoType"] == "space":
+            right = {facts["colorFrom"], facts["colorTo"]} <= colors and len(facts["short_description"]) <= 60
+        else:
+            right = all(isinstance(tag, str) for tag in facts["tags"]) and isinstance(facts.get("base_model", ""), str)
         errors = [] if right else [{"message": "invalid front matter"}]
         self.reply({"errors": errors, "warnings": []}, 400 if errors else 200)
 
@@ -143,7 +167,7 @@ class Handler(BaseHTTPRequestHandler):
                 "files": [
                     {
                         "path": file["path"],
-                        "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
+                        "uploadMode": "lfs" if is_large(file["path"]) else "regular",
                         "shouldIgnore": False,
                         "oid": self.hub.oid(file["path"]),
                     }
@@ -162,15 +186,14 @@ class Handler(BaseHTTPRequestHandler):
     def commit(self, body):
         self.hub.commit(json.loads(line) for line in body.splitlines() if line)
         number = f"{len(self.hub.commits):040}"
-        url = f"{self.address}/spaces/{self.hub.space}/commit/{number}"
-        self.reply({"success": True, "commitUrl": url, "commitOid": number})
+        self.reply({"success": True, "commitUrl": f"{self.url}/commit/{number}", "commitOid": number})
 
 
 @contextmanager
-def running_hub(space):
+def running_hub(name, kind="space"):
     """The stand-in, and its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.hub = Hub(space)
+    server.hub = Hub(name, kind)
     Thread(target=server.serve_forever, daemon=True).start()
     yield server.hub, f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -179,12 +202,13 @@ def running_hub(space):
 
 CALLS = {
     "POST /api/repos/create": "create",
-    "GET /api/spaces/SPACE/revision/main": "space",
-    "GET /api/spaces/SPACE/variables": "get_variables",
-    "POST /api/spaces/SPACE/variables": "set_variable",
-    "GET /api/spaces/SPACE/tree/main": "tree",
+    "GET /api/REPOSITORY": "info",
+    "GET /api/REPOSITORY/revision/main": "info",
+    "GET /api/REPOSITORY/variables": "get_variables",
+    "POST /api/REPOSITORY/variables": "set_variable",
+    "GET /api/REPOSITORY/tree/main": "tree",
     "POST /api/validate-yaml": "validate",
-    "POST /api/spaces/SPACE/preupload/main": "preupload",
-    "POST /spaces/SPACE.git/info/lfs/objects/batch": "batch",
-    "POST /api/spaces/SPACE/commit/main": "commit",
+    "POST /api/REPOSITORY/preupload/main": "preupload",
+    "POST /REPOSITORY.git/info/lfs/objects/batch": "batch",
+    "POST /api/REPOSITORY/commit/main": "commit",
 }

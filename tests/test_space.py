@@ -70,7 +70,7 @@ def test_the_space_has_what_the_app_needs_in_one_commit_and_nothing_else(mirrore
     rest = {"app.py", "LICENSE", "README.md", "requirements.txt", "models/seefood.onnx", ".gitattributes"}
     assert hub.files.keys() == code | examples | rest
     assert hub.commits == ["Mirror of 0123456789ab"]
-    assert hub.sdk == "gradio"
+    assert hub.made["sdk"] == "gradio"
     assert hub.variables == {"GRADIO_SERVER_NAME": "0.0.0.0", "FORWARDED_ALLOW_IPS": "*"}  # noqa: S104
 
 

@@ -1,7 +1,7 @@
 """The model card: what export.py measured, as JSON, as figures, and as a page for people and the hub."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -181,17 +181,9 @@ def _header(report: Report) -> ModelCardData:
     """The front matter that the Hugging Face hub reads."""
     metadata = report.metadata
     results = [
-        EvalResult(
-            task_type="image-classification",
-            dataset_type="ethz/food101" if "food101" in " ".join(report.sources) else "imagefolder",
-            dataset_name=", ".join(report.answers[part]),
-            dataset_split=part,
-            metric_type=metric,
-            metric_value=values[name],
-        )
+        result
         for part, values in metadata.metrics.items()
-        for name, metric in (("top1", "accuracy"), ("f1", "f1"))
-        if name in values
+        for result in eval_results(values, part, sources=report.sources, names=report.answers[part])
     ]
     return ModelCardData(
         license="apache-2.0",
@@ -201,3 +193,26 @@ def _header(report: Report) -> ModelCardData:
         model_name="SeeFood102",
         eval_results=results,
     )
+
+
+def eval_results(
+    measured: Mapping[str, float], part: str, *, sources: Collection[str], names: Collection[str]
+) -> Iterator[EvalResult]:
+    """The metrics that the Hugging Face hub has a name for, as it reads them in a card's front matter.
+
+    Args:
+        measured: metrics by name, "top1" and "f1" among them or not.
+        part: which photos they were measured on: "validation" or "test".
+        sources: the paths of the sources of these photos.
+        names: what people call the sources.
+    """
+    for name, metric in (("top1", "accuracy"), ("f1", "f1")):
+        if name in measured:
+            yield EvalResult(
+                task_type="image-classification",
+                dataset_type="ethz/food101" if "food101" in " ".join(sources) else "imagefolder",
+                dataset_name=", ".join(names),
+                dataset_split=part,
+                metric_type=metric,
+                metric_value=measured[name],
+            )

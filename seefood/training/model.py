@@ -153,6 +153,8 @@ class FoodClassifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["commit"] = self._commit
+        measured = self.trainer.callback_metrics.items()
+        checkpoint["metrics"] = {name: value.item() for name, value in measured if name.startswith("val/")}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The length of the schedule is that of this run, which may go on for longer than the one it goes on from."""
