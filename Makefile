@@ -11,11 +11,13 @@ IMAGE ?= seefood102:latest
 FIRST := runs/default/checkpoints/best.ckpt
 SECOND := runs/second_leg/checkpoints/best.ckpt
 CKPT ?= $(SECOND) $(SECOND) $(FIRST)
+FROM ?= $(SEEFOOD_FEEDBACK)
+TO ?= runs/feedback
 # Keep what one step has freed for the next: given back to the kernel each time, it costs half of the training's speed.
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 
 .DEFAULT_GOAL := help
-.PHONY: help run model test container container-test bench lint lint-code lint-workflows lint-infrastructure style train export bench-training screenshots model-version model-push lock clean drift space
+.PHONY: help run model test container container-test bench lint lint-code lint-workflows lint-infrastructure style train export bench-training screenshots model-version model-push lock clean drift space review feedback-dataset
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 21
@@ -82,6 +84,12 @@ space: $(SERVING) model  ## mirror the app and the model to the Hugging Face Spa
 
 drift: $(DRIFT)  ## compare the log LOG=folder, s3://... or cloudwatch:group with the validation (OPTIONS='--days 7')
 	.drift-venv/bin/python -m deploy.drift $(LOG) $(OPTIONS)
+
+review: $(SERVING) model  ## accept or correct what visitors said: FROM=folder or s3://bucket/prefix, as SEEFOOD_FEEDBACK
+	.venv/bin/python -m seefood.serving.review $(FROM)
+
+feedback-dataset: $(DEVELOPMENT) model  ## make a source of train.py of what was accepted: FROM=... TO=runs/feedback
+	.venv/bin/python -m seefood.training.feedback $(OPTIONS) $(FROM) $(TO)
 
 lock: $(DEVELOPMENT)  ## pin the serving requirements, with and without hashes
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header pyproject.toml -o requirements.txt

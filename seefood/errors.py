@@ -22,6 +22,10 @@ class DataError(SeeFoodError):
     """A source of training data does not exist, has no labels, or contradicts another source."""
 
 
+class FeedbackError(SeeFoodError):
+    """Stored feedback is not there, cannot be read, or holds nothing to learn from."""
+
+
 class WeightsError(SeeFoodError):
     """Pre-trained weights do not exist or do not fit the network."""
 

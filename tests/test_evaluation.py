@@ -80,6 +80,13 @@ def test_the_interval_of_a_share_is_that_of_the_binomial_law() -> None:
     assert (low, high) == (pytest.approx(0.75 - error, abs=0.015), pytest.approx(0.75 + error, abs=0.015))
 
 
+def test_the_intervals_of_few_photos_are_told_though_a_draw_may_hold_none_of_no_food() -> None:
+    few = replace(answers(np.array([0, 1, 2])), label=np.array([0, 0, 2]))
+    intervals = few.intervals()
+    assert intervals["top1"] == (0, 1)
+    assert intervals["other_refused"] == (1, 1)
+
+
 def test_int8_may_cost_half_a_point_and_no_more() -> None:
     full = answers(np.arange(1000) % 2)
     for wrong in (5, 6):

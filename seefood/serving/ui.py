@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.data_classes import ImageData
 from gradio.processing_utils import move_files_to_cache
 
+from seefood.answers import NOTHING_ELSE
 from seefood.names import NOT_FOOD, display_name
 from seefood.predictor import Prediction, Predictor
 from seefood.serving.api import API, BARS, Classifier, add_endpoints, bars_of
@@ -23,7 +24,6 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
 _SESSIONS = (
     64  # that Gradio remembers, at 30 kB each, every API call being one; all that a visitor sees is in the browser
 )
-NOTHING_ELSE = "something else"  # the choice beside the model's labels
 
 Upload = dict[str, Any] | None  # a photo as Gradio describes one
 Shown = list[Any]  # values of the components that show an answer: bars, heat map, sentence, and those of feedback

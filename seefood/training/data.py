@@ -127,9 +127,9 @@ class FoodData(LightningDataModule):
 
     def _split_training(self) -> None:
         training, validation = [], []
-        for splits in self._splits:
+        for source, splits in zip(self.sources, self._splits, strict=True):
             photos = splits["train"]
-            chosen = held_out(np.asarray(photos["label"][:]), self.validation_fraction, self.seed)
+            chosen = held_out(np.asarray(photos["label"][:]), self.validation_fraction, self.seed) & source.hold_out
             training.append(photos.select(np.flatnonzero(~chosen)))
             validation.append(photos.select(np.flatnonzero(chosen)))
         if not any(map(len, validation)):

@@ -103,11 +103,12 @@ class Answers:
         Efron and Tibshirani, 1993)."""
         random = np.random.default_rng(0)
         drawn = [self[random.integers(0, len(self), len(self))].metrics() for _ in range(resamples)]
-        shares = [name for name in drawn[0] if not name.endswith("photos")]
+        shares = [name for name in self.metrics() if not name.endswith("photos")]
         return {
             name: (float(low), float(high))
             for name in shares
-            for low, high in [np.quantile([one[name] for one in drawn], (0.025, 0.975)).round(4)]
+            # of few photos a draw may hold none of a kind
+            for low, high in [np.quantile([one[name] for one in drawn if name in one], (0.025, 0.975)).round(4)]
         }
 
 

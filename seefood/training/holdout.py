@@ -44,6 +44,18 @@ def has_twin(photos: Dataset, others: Dataset, *, similarity: float = 0.99) -> n
     return np.concatenate([(block @ theirs.T).max(axis=1) > similarity for block in blocks])
 
 
+def is_copy(photos: Dataset, *, similarity: float = 0.99) -> np.ndarray:
+    """Find copies, as `has_twin` knows them, within one data set.
+
+    Returns:
+        bool [len(photos)], true where an earlier photo is the same.
+    """
+    if not len(photos):
+        return np.zeros(0, dtype=bool)
+    prints = _fingerprints(photos)
+    return np.array([bool((prints[:index] @ prints[index] > similarity).any()) for index in range(len(prints))])
+
+
 def _fingerprints(photos: Dataset) -> np.ndarray:
     """Float32 [N, 192]: each row the 8 x 8 RGB thumbnail with mean 0 and length 1 (a row of 0 for a flat photo)."""
     thumbnails = photos.map(_thumbnails, batched=True, remove_columns=photos.column_names, desc="Looking for copies")

@@ -33,6 +33,8 @@ class Source:
             not leak into the selection of a model.
         weight: how often each of its photos is drawn, relative to a photo of a source with weight 1.
         balanced: draw its classes equally often, however many photos each has; all together as often as without.
+        hold_out: keep a part of its photos for validation. Without, all are trained on, and validation stays what the
+            other sources make it: for photos that are few and dear.
         short_side: shrink its photos to this short side (pixels) first, so that sharpness does not give it away.
     """
 
@@ -41,6 +43,7 @@ class Source:
     test_split: str | None = None
     weight: float = 1.0
     balanced: bool = False
+    hold_out: bool = True
     short_side: int | None = None
 
     @property
