@@ -12,11 +12,11 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class Witness(Callback):
-    """Every process writes into the folder WITNESS: the photos of each training step into `steps-<rank>.jsonl`, and at the
-    end of the command what it has come to into `<command>-<rank>.json`, a training's weights beside it."""
+    """Every process writes into the folder WITNESS: the photos of each step of a training into `steps-<rank>.jsonl`,
+    what a command comes to into `<command>-<rank>.json`, and the trained weights into `fit-<rank>.pt`."""
 
     def on_train_batch_start(self, trainer: Trainer, model: LightningModule, batch: Any, batch_idx: int) -> None:
-        photos = [hashlib.sha1(photo.numpy().tobytes()).hexdigest() for photo in batch["image"]]
+        photos = [hashlib.sha256(photo.numpy().tobytes()).hexdigest() for photo in batch["image"]]
         with self._file(f"steps-{trainer.global_rank}.jsonl").open("a") as file:
             print(json.dumps([trainer.global_step, photos]), file=file)
 

@@ -3,6 +3,7 @@
 import math
 import os
 import random
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -179,12 +180,15 @@ class FoodData(LightningDataModule):
         return {"image": images, "label": batch["label"]}
 
     def train_dataloader(self) -> DataLoader:
-        sampler = TrainingSampler(self.train, self.photo_weights, **self._share, seed=int(os.getenv("PL_GLOBAL_SEED", 0)))
+        sampler = TrainingSampler(
+            self.train, self.photo_weights, **self._share, seed=int(os.getenv("PL_GLOBAL_SEED", 0))
+        )
         drop_last = len(sampler) >= self.batch_size  # keeps batch-norm and mixup from a last batch of one
         loader = self._loader(self.train, sampler=sampler, drop_last=drop_last)
-        if self.trainer:  # Lightning counts on, but leaves it to the loader to go on where it stopped
+        if self.trainer:  # Lightning counts on where it stopped, and leaves it to the loader to leave out what was seen
             epoch, batches = divmod(self.trainer.fit_loop.total_batch_idx + 1, len(loader))
             sampler.go_on(epoch, seen=batches * self.batch_size)
+            warnings.filterwarnings("ignore", ".*your dataloader is not resumable")
         return loader
 
     def val_dataloader(self) -> DataLoader:
