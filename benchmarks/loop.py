@@ -3,7 +3,7 @@ and photos; and what the loader delivers beside what a step takes.
 
     python benchmarks/loop.py                       # photos made from examples/
     SEEFOOD_DATA=folder python benchmarks/loop.py   # folder/food101-64
-    python benchmarks/loop.py --rounds 6 --steps 10
+    python benchmarks/loop.py --steps 100
 
 Both loops run in one process and take their steps in turns, so that both meet the same load of the machine. Each has a
 network, an optimiser and a loader with two workers of its own.
@@ -16,9 +16,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from itertools import islice, pairwise
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -33,7 +34,8 @@ from seefood.training.model import FoodClassifier
 
 CONFIG = Path(__file__).parents[1] / "configs" / "default.yaml"
 WORKERS = 2
-WARM_UP = 5  # steps: the first ones wait for the loader's first photos, and allocate
+WARM_UP = 6  # steps: the first ones wait for the loader's first photos, and allocate
+BLOCK = 6  # steps
 
 
 class BareLoop:
@@ -59,22 +61,44 @@ class BareLoop:
         self.optimizer.zero_grad()
 
 
-class TakingTurns(Callback):
-    """After each step of Lightning's, one of a bare loop; `seconds` holds a pair for each: (Lightning, bare)."""
+@dataclass(frozen=True)
+class Span:
+    """Seconds by the clock, and of this process on the CPU, which tell more where the machine has other work."""
+
+    wall: float
+    cpu: float
+
+
+class Watch:
+    """Tells how long it is since it was last asked."""
 
     def __init__(self) -> None:
-        self.seconds: list[tuple[float, float]] = []
+        self.last = self._now()
+
+    def lap(self) -> Span:
+        before, self.last = self.last, self._now()
+        return Span(*(now - then for now, then in zip(self.last, before, strict=True)))
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
+
+
+class TakingTurns(Callback):
+    """After each step of Lightning's, one of a bare loop."""
+
+    def __init__(self) -> None:
+        self.lightning: list[Span] = []
+        self.plain: list[Span] = []
 
     def on_train_start(self, trainer: Trainer, model: LightningModule) -> None:
         self.bare = BareLoop(deepcopy(model), trainer.datamodule.train_dataloader(), trainer.gradient_clip_val)
-        self.started = time.perf_counter()
+        self.watch = Watch()
 
     def on_train_batch_end(self, *_: object) -> None:
-        ended = time.perf_counter()
+        self.lightning.append(self.watch.lap())
         self.bare.step()
-        again = time.perf_counter()
-        self.seconds.append((ended - self.started, again - ended))
-        self.started = again
+        self.plain.append(self.watch.lap())
 
 
 def source(folder: Path) -> str:
@@ -88,55 +112,52 @@ def source(folder: Path) -> str:
     return str(folder)
 
 
-def rounds_of(seconds: Sequence[float], steps: int, batch_size: int) -> list[float]:
-    """Photos a second in each round of as many steps."""
-    return [batch_size * steps / sum(seconds[first : first + steps]) for first in range(0, len(seconds), steps)]
-
-
-def timed(call: Callable[[], object], count: int) -> list[float]:
-    """Seconds of each call, without those that warm up."""
-    moments = [time.perf_counter()]
+def timed(call: Callable[[], object], count: int) -> list[Span]:
+    """Of each call, after some that warm up."""
+    watch, spans = Watch(), []
     for _ in range(WARM_UP + count):
         call()
-        moments.append(time.perf_counter())
-    return [end - start for start, end in pairwise(moments)][WARM_UP:]
+        spans.append(watch.lap())
+    return spans[WARM_UP:]
 
 
-def row(name: str, rates: list[float]) -> None:
-    print(f"| {name} | {median(rates):.0f} | {min(rates):.0f}-{max(rates):.0f} |", flush=True)
+def row(name: str, spans: Sequence[Span], batch_size: int) -> float:
+    """Print and return the photos a second, the median over blocks of steps: two workers deliver in pairs."""
+    rates = sorted(
+        batch_size * BLOCK / sum(span.wall for span in spans[first : first + BLOCK])
+        for first in range(0, len(spans) - BLOCK + 1, BLOCK)
+    )
+    cpu = 1000 * sum(span.cpu for span in spans) / len(spans) / batch_size
+    print(f"| {name} | {median(rates):.0f} | {rates[0]:.0f}-{rates[-1]:.0f} | {cpu:.2f} |", flush=True)
+    return median(rates)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=10, help="of each loop, in a round")
+    parser.add_argument("--steps", type=int, default=60, help="of each loop")
     arguments = parser.parse_args()
-    count = arguments.rounds * arguments.steps
     with tempfile.TemporaryDirectory() as folder:
         cli = train.main([
             *("fit", "--config", str(CONFIG), "--data.num_workers", str(WORKERS)),
             *("--data.sources", json.dumps([{"path": source(Path(folder, "photos"))}])),
-            *("--trainer.max_steps", str(WARM_UP + count), "--trainer.logger.init_args.save_dir", folder),
+            *("--trainer.max_steps", str(WARM_UP + arguments.steps), "--trainer.logger.init_args.save_dir", folder),
             *("--trainer.callbacks+", "loop.TakingTurns"),
         ])  # fmt: skip
         turns = next(callback for callback in cli.trainer.callbacks if type(callback).__name__ == "TakingTurns")
         bare, batch = turns.bare, next(turns.bare.batches)
-        step = timed(lambda: bare.step(batch), count)
-        loader = timed(lambda: next(bare.batches), count)
-    lightning, plain, alone, loaded = (
-        rounds_of(seconds, arguments.steps, cli.datamodule.batch_size)
-        for seconds in (*zip(*turns.seconds[WARM_UP:], strict=True), step, loader)
-    )
-    print(
-        f"\n| {arguments.rounds} rounds of {arguments.steps} steps | photos a second | of the rounds |\n|---|---|---|"
-    )
-    row("a bare PyTorch loop", plain)
-    row("Lightning's loop, with all of configs/default.yaml", lightning)
-    row("a step alone, its photos in memory", alone)
-    row(f"the loader alone, {WORKERS} workers", loaded)
-    ratios = [one / other for one, other in zip(lightning, plain, strict=True)]
-    print(f"\nLightning's loop: {median(ratios):.3f} times a bare one ({min(ratios):.3f}-{max(ratios):.3f})")
-    print(f"The loader: {median(loaded) / median(alone):.1f} times what a step takes")
+        step = timed(lambda: bare.step(batch), arguments.steps // 2)
+        loader = timed(lambda: next(bare.batches), arguments.steps)
+    lightning, plain, size = turns.lightning[WARM_UP:], turns.plain[WARM_UP:], cli.datamodule.batch_size
+    print(f"\n| {arguments.steps} steps | photos a second | of {BLOCK} steps | ms of CPU a photo |\n|---|---|---|---|")
+    row("a bare PyTorch loop", plain, size)
+    row("Lightning's loop, with all of configs/default.yaml", lightning, size)
+    needed = row("a step alone, its photos in memory", step, size)
+    delivered = row(f"the loader alone, {WORKERS} workers; CPU without theirs", loader, size)
+    low, middle, high = quantiles((one.wall / other.wall for one, other in zip(plain, lightning, strict=True)), n=4)
+    cpu = sum(span.cpu for span in plain) / sum(span.cpu for span in lightning)
+    print(f"\nLightning's loop: {middle:.3f} times a bare one (median of {arguments.steps} pairs of steps;")
+    print(f"half of them {low:.3f}-{high:.3f}); by CPU {cpu:.3f}")
+    print(f"The loader: {delivered / needed:.1f} times what a step takes")
 
 
 if __name__ == "__main__":
