@@ -36,8 +36,10 @@ container: model  ## build the image IMAGE with docker or buildah
 container-test: $(DEVELOPMENT) container  ## build the image (with buildah, as root), run it, compare its answers, push it
 	SEEFOOD_IMAGE=$(IMAGE) .venv/bin/python -m pytest tests/test_container.py tests/test_try_image.py tests/test_deploy.py
 
-bench: $(DEVELOPMENT) model  ## measure speed, start and memory, beside a plain gr.Interface and FastAPI endpoint
+bench: $(DEVELOPMENT) model  ## measure speed, start and memory, beside plain Gradio, FastAPI and PyTorch
 	for part in photo telemetry classify start api soak; do echo; echo "$$part"; .venv/bin/python benchmarks/$$part.py || exit; done
+	@echo; echo loop
+	$(KEEP_MEMORY) .venv/bin/python benchmarks/loop.py
 
 # The quickest first: whoever mends code sees its errors at once.
 lint: lint-code lint-workflows lint-infrastructure  ## check all that the next three check

@@ -11,6 +11,13 @@ Two machines with eight GPUs each, the same command on both; NODE_RANK is 0 on t
     MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 NODE_RANK=0 \
         python train.py fit --config configs/levit_256.yaml --trainer.devices 8 --trainer.num_nodes 2 \
         --data.batch_size 16 --trainer.sync_batchnorm true
+The same with torchrun, which also ends the processes of its machine when one of them fails; --node-rank is 0, then 1:
+    torchrun --nnodes 2 --node-rank 0 --nproc-per-node 8 --master-addr 10.0.0.1 --master-port 29500 \
+        train.py fit --config configs/levit_256.yaml --trainer.devices 8 --trainer.num_nodes 2 \
+        --data.batch_size 16 --trainer.sync_batchnorm true
+The same on a SLURM cluster, with --nodes 2 --ntasks-per-node 8; docs/training.md has the script for sbatch:
+    srun --kill-on-bad-exit=1 python train.py fit --config configs/levit_256.yaml --trainer.devices 8 \
+        --trainer.num_nodes 2 --data.batch_size 16 --trainer.sync_batchnorm true
 Go on where the last run of a configuration stopped:
     python train.py fit --config configs/levit_256.yaml --ckpt_path last
 Measure the best checkpoint on the official test split:
@@ -44,11 +51,6 @@ class SeeFoodCLI(LightningCLI):
         parser.link_arguments("data.labels", "model.labels", apply_on="instantiate")
         parser.link_arguments("data.image_size", "model.image_size")
         parser.link_arguments("data.crop", "model.crop")
-
-    def before_instantiate_classes(self) -> None:
-        if self.subcommand in ("validate", "test"):  # several devices would count some photos twice
-            trainer = self.config[self.subcommand].trainer
-            trainer.devices = trainer.num_nodes = 1
 
 
 def main(args: list[str] | None = None) -> SeeFoodCLI:

@@ -249,10 +249,13 @@ def _thumbnail(photo: Image.Image) -> np.ndarray:
 def _drawn_folders(data: FoodData, epochs: int = 300) -> Counter[str]:
     """How often a photo of each folder of a source is drawn: "one/a"."""
     data.setup("fit")
-    torch.manual_seed(0)
     folders = ["/".join(Path(path).parts[-3:-1]) for path in photos_of(data.train)]
     sampler = data.train_dataloader().sampler
-    return Counter(folders[index] for _ in range(epochs) for index in sampler)
+    drawn: Counter[str] = Counter()
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        drawn.update(folders[index] for index in sampler)
+    return drawn
 
 
 def _drawn(data: FoodData) -> Counter[str]:

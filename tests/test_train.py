@@ -2,19 +2,14 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import yaml
 from lightning import Callback, Trainer
 from made_photos import class_folders
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_fixtures import small_process  # noqa: F401
+from training_fixtures import small_process, tiny_config, train_command  # noqa: F401
 
 import train
 from seefood.training.data import FoodData
@@ -23,7 +18,6 @@ from seefood.training.model import FoodClassifier
 
 ROOT = Path(__file__).parent.parent
 KINDS = {"apple_pie": 0, "ramen": 1, "not_food": 2}
-SECONDS = 240  # for a run in another process
 
 pytestmark = pytest.mark.slow
 
@@ -34,46 +28,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     class_folders(folder / "train", KINDS, 16, size=(40, 40))
     class_folders(folder / "test", KINDS, 3, seed=80, size=(40, 40))
     return folder
-
-
-def tiny_config(photos: Path, folder: Path, *, steps: int, callbacks: tuple[dict[str, Any], ...] = ()) -> Path:
-    """configs/default.yaml with another network, made photos, and a few steps; its callbacks are kept."""
-    config = yaml.safe_load((ROOT / "configs" / "default.yaml").read_text())
-    config["data"] |= {
-        "sources": [{"path": str(photos)}],
-        "image_size": 32,
-        "batch_size": 12,
-        "num_workers": 0,
-        "downscale": [24, 40],
-        "validation_fraction": 0.25,
-    }
-    config["model"] |= {
-        "architecture": "test_efficientnet",
-        "weights": "random",
-        "frozen_stages": 0,
-        "lr": 5e-3,
-        "warmup_steps": 4,
-    }
-    config["trainer"] |= {
-        "accelerator": "cpu",
-        "max_epochs": -1,
-        "max_steps": steps,
-        "log_every_n_steps": 1,
-        "check_val_every_n_epoch": 5,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    config["trainer"]["logger"]["init_args"] |= {"save_dir": str(folder), "name": "run"}
-    for one in config["trainer"]["callbacks"]:
-        options = one.setdefault("init_args", {})
-        if options.get("filename") == "recent":
-            options["train_time_interval"] = "0:00:00"
-        if one["class_path"].endswith(".EMAWeightAveraging"):
-            options["decay"] = 0.7
-    config["trainer"]["callbacks"] += callbacks
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
 
 
 def log_of(folder: Path) -> EventAccumulator:
@@ -190,41 +144,11 @@ def test_the_recipe_of_levit_starts_on_made_photos(photos: Path, tmp_path: Path)
     assert math.isfinite(cli.trainer.callback_metrics["train/loss"].item())
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python train.py`, with a cache and a witness of its own in `folder`."""
-    environment = os.environ | {
-        "HF_HOME": str(folder / "cache"),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT / "tests"),
-        "WITNESS": str(folder),
-    }
-    return subprocess.run(
-        [sys.executable, "train.py", *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
-
-
-def test_two_processes_train_one_network_and_one_tests_it(photos: Path, tmp_path: Path) -> None:
-    config = tiny_config(photos, tmp_path, steps=4, callbacks=({"class_path": "witness.Witness"},))
-    two = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
-    fitted = command(tmp_path, "fit", "--config", str(config), *two)
-    assert fitted.returncode == 0, fitted.stderr[-2000:]
-    first, second = (json.loads((tmp_path / f"fit-{rank}.json").read_text()) for rank in (0, 1))
-    assert first == second
-    assert (first["processes"], first["steps"]) == (2, 4)
-
-    last = str(tmp_path / "run" / "checkpoints" / "last.ckpt")
-    tested = command(tmp_path, "test", "--config", str(config), *two, "--ckpt_path", last)
-    assert tested.returncode == 0, tested.stderr[-2000:]
-    assert [path.name for path in tmp_path.glob("test-*.json")] == ["test-0.json"]
-    assert json.loads((tmp_path / "test-0.json").read_text())["processes"] == 1
-
-
 def test_a_mistake_in_the_data_ends_the_command_with_one_sentence(tmp_path: Path) -> None:
     config = tiny_config(tmp_path / "missing", tmp_path, steps=1)
-    ended = command(tmp_path, "fit", "--config", str(config))
-    assert ended.returncode == 1
-    assert "Traceback" not in ended.stderr
-    last_line = ended.stderr.strip().splitlines()[-1]
+    process = train_command(tmp_path, "fit", "--config", str(config))
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    last_line = errors.strip().splitlines()[-1]
     assert last_line.startswith(f"train.py: {tmp_path / 'missing'}: ")

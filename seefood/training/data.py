@@ -1,7 +1,9 @@
 """FoodData: photos from one or several sources, split, augmented and batched for a Lightning `Trainer`."""
 
 import math
+import os
 import random
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -13,12 +15,13 @@ from datasets import Dataset, DatasetDict
 from lightning import LightningDataModule
 from PIL import Image
 from timm.data import create_transform
-from torch.utils.data import DataLoader, WeightedRandomSampler
+from torch.utils.data import DataLoader
 from torchvision.transforms import Compose, RandomApply
 
 from seefood.errors import DataError
 from seefood.photo import read_photo, square
 from seefood.training.holdout import has_twin, held_out
+from seefood.training.sampling import TrainingSampler, evaluation_sampler
 from seefood.training.sources import Source, label_names, unite_labels, with_labels
 
 
@@ -177,16 +180,29 @@ class FoodData(LightningDataModule):
         return {"image": images, "label": batch["label"]}
 
     def train_dataloader(self) -> DataLoader:
-        weights = self.photo_weights
-        sampler = None if weights is None else WeightedRandomSampler(weights.tolist(), len(weights))
-        drop_last = len(self.train) >= self.batch_size  # keeps batch-norm and mixup from a last batch of one
-        return self._loader(self.train, sampler=sampler, shuffle=sampler is None, drop_last=drop_last)
+        sampler = TrainingSampler(
+            self.train, self.photo_weights, **self._share, seed=int(os.getenv("PL_GLOBAL_SEED", 0))
+        )
+        drop_last = len(sampler) >= self.batch_size  # keeps batch-norm and mixup from a last batch of one
+        loader = self._loader(self.train, sampler=sampler, drop_last=drop_last)
+        if self.trainer:  # Lightning counts on where it stopped, and leaves it to the loader to leave out what was seen
+            epoch, batches = divmod(self.trainer.fit_loop.total_batch_idx + 1, len(loader))
+            sampler.go_on(epoch, seen=batches * self.batch_size)
+            warnings.filterwarnings("ignore", ".*your dataloader is not resumable")
+        return loader
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self.validation)
+        return self._loader(self.validation, sampler=evaluation_sampler(self.validation, **self._share))
 
     def test_dataloader(self) -> DataLoader:
-        return self._loader(self.test)
+        return self._loader(self.test, sampler=evaluation_sampler(self.test, **self._share))
+
+    @property
+    def _share(self) -> dict[str, int]:
+        """Which part of the photos is this process's."""
+        if not self.trainer:
+            return {"processes": 1, "rank": 0}
+        return {"processes": self.trainer.world_size, "rank": self.trainer.global_rank}
 
     def _loader(self, photos: Dataset, **options: Any) -> DataLoader:
         return DataLoader(

@@ -12,7 +12,7 @@ from timm.models import group_parameters
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 
 from seefood.training.depthwise import hasten_depthwise
 from seefood.training.metrics import food_metrics
@@ -109,6 +109,8 @@ class FoodClassifier(LightningModule):
             Mixup(mixup, cutmix, prob=mixed, label_smoothing=0.0, num_classes=len(labels)) if mixup or cutmix else None
         )
         self.metrics = nn.ModuleDict({part: food_metrics(len(labels), f"{part}/") for part in ("val", "test")})
+        # Lightning's own mean over several processes rounds the number of photos down.
+        self.losses = nn.ModuleDict({part: MeanMetric() for part in ("val", "test")})
         self.train()
 
     def normalize(self, image: Tensor) -> Tensor:
@@ -144,11 +146,11 @@ class FoodClassifier(LightningModule):
     def _evaluate(self, batch: dict[str, Tensor], part: str) -> Tensor:
         """Log the metrics; return the logits, float32 [N, C], for callbacks to look at."""
         logits = self(batch["image"]).float()
-        metrics = cast(MetricCollection, self.metrics[part])
+        metrics, loss = cast(MetricCollection, self.metrics[part]), cast(MeanMetric, self.losses[part])
         metrics.update(logits.softmax(dim=1), batch["label"])
-        size = len(logits)
-        self.log(f"{part}/loss", F.cross_entropy(logits, batch["label"]), sync_dist=True, batch_size=size)
-        self.log_dict(metrics, prog_bar=True, batch_size=size)
+        loss.update(F.cross_entropy(logits, batch["label"], reduction="none"))
+        self.log(f"{part}/loss", loss)
+        self.log_dict(metrics, prog_bar=True)
         return logits
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
