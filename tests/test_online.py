@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import huggingface_hub
 import pytest
@@ -95,6 +96,7 @@ def test_a_run_is_on_the_hub_as_on_the_disk_and_private(photos: Path, hub: Hub, 
     sent = contents(folder)
     assert hub.files.items() >= sent.items()
     assert hub.files.keys() == {*sent, "README.md", ".gitattributes"}
+    assert hub.files["README.md"] == sent["run/README.md"]
     assert hub.made["visibility"] == "private"
     assert set(hub.commits) == {"Run run"}
     assert 3 <= len(hub.commits) <= 4, "at the start, after one validation or two, at the end"
@@ -190,8 +192,6 @@ class Watch(Callback):
     def on_train_batch_start(self, trainer: Trainer, model: LightningModule, *arguments: object) -> None:
         if trainer.global_step == 15:
             end = time.monotonic() + 30
-            import boto3
-
             while time.monotonic() < end:
                 Watch.seen = objects(boto3.client("s3"))
                 if any(b"val/top1" in content for content in Watch.seen.values()):
