@@ -1,7 +1,9 @@
 """Training on several processes: what one process would have done, and an error when one of them is lost."""
 
 import json
+import os
 import shutil
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -99,29 +101,33 @@ class Lost:
     code: int
     errors: str
     seconds: float  # from the step at which it was killed until no process was left
+    orphans: list[int]  # processes that were left all the same
 
     @classmethod
     def run(cls, photos: Path, folder: Path, rank: int, launcher: tuple[str, ...]) -> "Lost":
-        options = arguments(photos, folder, lost=rank)
-        process = train_command(folder, *options, *TWO_DEVICES, launcher=launcher)
-        _, errors = process.communicate(timeout=SECONDS)  # ends when no process has the pipe open
-        while of_this_run(folder):
-            assert time.time() < last_step(folder) + SECONDS_TO_END, f"orphans: {of_this_run(folder)}"
-            time.sleep(0.2)
-        return cls(folder, process.returncode, errors, time.time() - last_step(folder))
+        process = train_command(folder, *arguments(photos, folder, lost=rank), *TWO_DEVICES, launcher=launcher)
+        try:
+            _, errors = process.communicate(timeout=SECONDS)  # ends when no process has the pipe open
+            while of_this_run(folder) and time.time() < last_step(folder) + SECONDS_TO_END:
+                time.sleep(0.2)
+            orphans = of_this_run(folder)
+            return cls(folder, process.returncode, errors, time.time() - last_step(folder), orphans)
+        finally:
+            for orphan in of_this_run(folder):
+                os.kill(orphan, signal.SIGKILL)
 
 
 def last_step(folder: Path) -> float:
     return max(file.stat().st_mtime for file in folder.glob("steps-*.jsonl"))
 
 
-def of_this_run(folder: Path) -> list[str]:
+def of_this_run(folder: Path) -> list[int]:
     """The processes that live and have the folder's witness in their environment."""
     mark, found = f"WITNESS={folder}".encode(), []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if mark in (process / "environ").read_bytes().split(b"\0"):
-                found.append(process.name)
+                found.append(int(process.name))
         except OSError:  # it has ended meanwhile, or is another's
             pass
     return found
@@ -253,6 +259,7 @@ def test_a_killed_process_ends_the_run_with_an_error(
     assert ended.code != 0
     assert message in ended.errors
     assert ended.seconds < SECONDS_TO_END
+    assert not ended.orphans
 
 
 def node(rank: int) -> dict[str, str]:
