@@ -28,3 +28,7 @@ class WeightsError(SeeFoodError):
 
 class ExportError(SeeFoodError):
     """An export was stopped: the exported file would not be the trained network."""
+
+
+class BulkError(SeeFoodError):
+    """Photos cannot be listed, answers cannot be kept, or some photos were left without an answer."""

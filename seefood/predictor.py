@@ -128,7 +128,7 @@ class Predictor:
         for row in zip(probability, evidence, strict=True):
             yield Prediction(self.labels, *row)
 
-    def input_of(self, photo: PhotoSource) -> np.ndarray:
-        """What the network sees of a photo, uint8 [S, S, 3]; raises PhotoError."""
-        photo = read_photo(photo, at_least=self.short_side)
+    def input_of(self, photo: PhotoSource, *, name: str = "") -> np.ndarray:
+        """What the network sees of a photo, uint8 [S, S, 3]; raises PhotoError, which calls the photo `name`."""
+        photo = read_photo(photo, name=name, at_least=self.short_side)
         return np.asarray(square(photo, self.metadata.image_size, self.metadata.crop))
