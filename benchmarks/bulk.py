@@ -3,10 +3,10 @@
     python benchmarks/bulk.py                                         # 5,000 photos of 512 x 512 pixels, two workers
     python benchmarks/bulk.py --photos 20000 --workers 8 --folder /data/photos
 
-The photos are small ones, of SEEFOOD_DATA or else of examples/, enlarged, with grain laid over them so that a file weighs
-what one of that size does. The loop takes the first half of them before the run and the second half after it, so that
-both meet the same load of the machine. Its rate is without the loading of the model; that of the run is from its first
-photo to its last answer, and what goes before is reported apart.
+The photos are small ones, of SEEFOOD_DATA or else of examples/, enlarged, with grain laid over them so that a file
+weighs what one of that size does. The loop takes the first half of them before the run and the second half after it,
+so that both meet the same load of the machine. Its rate is without the loading of the model; that of the run is from
+its first photo to its last answer, and what goes before is reported apart.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from PIL import Image, ImageOps
 from photo import small_photos
+from PIL import Image, ImageOps
 
 from seefood.bulk.run import classify
 from seefood.predictor import Predictor
@@ -64,7 +64,9 @@ def main() -> None:
             pool.starmap(make, zip(itertools.repeat(folder), parts))
         files = sorted(folder.glob("**/*.jpg"))
         weight = sum(file.stat().st_size for file in files) / len(files) / 1000
-        print(f"{len(files):,} JPEGs of {SIZE} x {SIZE}, {weight:.0f} kB each; load {os.getloadavg()[0]:.1f}", flush=True)
+        print(
+            f"{len(files):,} JPEGs of {SIZE} x {SIZE}, {weight:.0f} kB each; load {os.getloadavg()[0]:.1f}", flush=True
+        )
         predictor, half = Predictor(threads=1), len(files) // 2
         before = loop(predictor, files[:half])
         start = time.time()
@@ -72,7 +74,9 @@ def main() -> None:
         whole = time.time() - start
         after = loop(predictor, files[half:])
     rate, plain = sum(report.photos.values()) / report.work, len(files) / (before + after)
-    print(f"  {'a loop over Predictor':<24}{plain:8.1f} a second ({half / before:.1f} before, {half / after:.1f} after)")
+    print(
+        f"  {'a loop over Predictor':<24}{plain:8.1f} a second ({half / before:.1f} before, {half / after:.1f} after)"
+    )
     print(f"  {f'bulk, {arguments.workers} workers':<24}{rate:8.1f} a second, errors: {report.errors}")
     print(f"  {'times as fast':<24}{rate / plain:8.2f}")
     print(f"  start {report.start:.1f} s, work {report.work:.1f} s, end {whole - report.start - report.work:.1f} s")

@@ -12,13 +12,12 @@ def arguments() -> argparse.Namespace:
         prog="python -m seefood.bulk",
         description=seefood.bulk.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,  # then the defaults are those of `classify`
     )
     parser.add_argument("photos", help="a folder, or s3://bucket/prefix; every file below it counts")
     parser.add_argument("answers", help="a folder, or s3://bucket/prefix, for the Parquet files")
     parser.add_argument("--workers", type=positive, help="processes (default: the CPUs of this machine, or cluster)")
-    parser.add_argument(
-        "--rows-per-file", type=positive, default=5000, help="photos in a file of answers, at most (default: 5000)"
-    )
+    parser.add_argument("--rows-per-file", type=positive, help="photos in a file of answers, at most (default: 5000)")
     parser.add_argument("--retry-errors", action="store_true", help="try again what has an error instead of an answer")
     return parser.parse_args()
 
@@ -41,9 +40,10 @@ def main() -> int:
         print(classify(options.pop("photos"), options.pop("answers"), **options))
     except SeeFoodError as error:
         print(f"bulk: {error}", file=sys.stderr)
-        if error.__cause__:
-            print(f"  The first reason: {error.__cause__}".rstrip(), file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("bulk: stopped. The same command again does the rest.", file=sys.stderr)
+        return 130
     return 0
 
 

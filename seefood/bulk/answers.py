@@ -6,6 +6,7 @@ checkpoints hold every path in the memory of each worker.)
 """
 
 import hashlib
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,23 +31,18 @@ SCHEMA = pa.schema(
 
 
 class Answers:
-    """The answers of one model at `address`, a folder or s3://bucket/prefix.
+    """The answers of one model at `address`, which is whole: a folder, or s3://bucket/prefix.
 
-        answers = Answers("answers/", model=predictor.digest)
+        answers = Answers("/data/answers", model=predictor.digest)
         todo = answers.without_answer(files)
         answers.write(rows)
 
-    Raises:
-        BulkError: there are answers of another model.
+    Each method but `write` raises BulkError when the address cannot be listed, or has answers of another model.
     """
 
     def __init__(self, address: str, *, model: str):
-        self.model = model
+        self._address, self._model = address, model
         self._filesystem, self._folder = filesystem_of(address)
-        for path in self._files():
-            name = path.rpartition("/")[2]
-            if not name.startswith(f"{model}-"):
-                raise BulkError(f"{address}: holds {name}, which is not of the model {model}. Name another folder.")
 
     def without_answer(self, files: pa.Table) -> pa.Table:
         """The rows of `files` whose `path` has no answer yet."""
@@ -65,12 +61,12 @@ class Answers:
                 forgotten += len(table) - len(good)
         return forgotten
 
-    def write(self, rows: list[dict[str, object]]) -> None:
+    def write(self, rows: list[dict[str, Any]]) -> None:
         """Write one file of rows that have the columns of SCHEMA but the last."""
-        table = pa.Table.from_pylist([{**row, "model": self.model} for row in rows], SCHEMA)
-        paths = "\n".join(str(row["path"]) for row in rows)
+        table = pa.Table.from_pylist([{**row, "model": self._model} for row in rows], SCHEMA)
+        paths = "\n".join(row["path"] for row in rows)
         digest = hashlib.sha256(paths.encode()).hexdigest()[:16]
-        self._put(f"{self._folder}/{self.model}-{digest}.parquet", table)
+        self._put(f"{self._folder}/{self._model}-{digest}.parquet", table)
 
     def _put(self, path: str, table: pa.Table) -> None:
         buffer = pa.BufferOutputStream()
@@ -87,5 +83,12 @@ class Answers:
 
     def _files(self) -> list[str]:
         """Paths of the Parquet files, in order; what a killed worker was writing begins with a dot."""
-        entries = self._filesystem.get_file_info(FileSelector(self._folder, allow_not_found=True))
-        return sorted(each.path for each in entries if each.extension == "parquet" and each.base_name[0] != ".")
+        try:
+            entries = self._filesystem.get_file_info(FileSelector(self._folder, allow_not_found=True))
+        except OSError as error:
+            raise BulkError(f"{self._address}: cannot be listed ({error}). Check the address.") from error
+        files = [each for each in entries if each.extension == "parquet" and each.base_name[0] != "."]
+        if foreign := [each.base_name for each in files if not each.base_name.startswith(f"{self._model}-")]:
+            told = f"holds {foreign[0]}, which is not of the model {self._model}"
+            raise BulkError(f"{self._address}: {told}. Name another folder.")
+        return sorted(each.path for each in files)

@@ -14,28 +14,38 @@ from seefood.errors import BulkError, PhotoError
 from seefood.photo import check_bytes
 
 S3 = "s3://"
-# S3 takes tens of milliseconds to answer, and a photo takes a worker as long: while it looks at one, others are fetched.
+# S3 takes tens of milliseconds to answer, as a photo takes a worker: while it looks at one, others are fetched.
 READERS = 8
 _LISTERS = 16
 _MISSING = ("NoSuchKey", "AccessDenied", "InvalidObjectState")  # the last one is archived
 
 
-def filesystem_of(address: str) -> tuple[FileSystem, str]:
-    """The file system that an address is on, and its path there.
+def whole(address: str) -> str:
+    """An address as it is from everywhere: an absolute path, or s3://bucket/prefix, without a slash at its end.
 
     Raises:
-        BulkError: it is neither a folder nor s3://bucket/prefix.
+        BulkError: it is neither a folder nor in S3.
+    """
+    if address.startswith(S3):
+        if not address.removeprefix(S3).strip("/"):
+            raise BulkError(f"{address}: names no bucket. Write s3://bucket/prefix.")
+        return address.rstrip("/")
+    if "://" in address:
+        raise BulkError(f"{address}: is neither a folder nor in S3. Name a folder, or s3://bucket/prefix.")
+    return os.path.abspath(address)
+
+
+def filesystem_of(address: str) -> tuple[FileSystem, str]:
+    """The file system that a whole address is on, and its path there.
+
+    Raises:
+        BulkError: there is no such bucket.
     """
     if not address.startswith(S3):
-        if "://" in address:
-            raise BulkError(f"{address}: is neither a folder nor in S3. Name a folder, or s3://bucket/prefix.")
-        return LocalFileSystem(), os.path.abspath(address)
-    path = address.removeprefix(S3).rstrip("/")
-    bucket = path.partition("/")[0]
-    if not bucket:
-        raise BulkError(f"{address}: names no bucket. Write s3://bucket/prefix.")
+        return LocalFileSystem(), address
+    path = address.removeprefix(S3)
     try:
-        return FileSystem.from_uri(S3 + bucket)[0], path  # looks up the bucket's region
+        return FileSystem.from_uri(S3 + path.partition("/")[0])[0], path  # looks up the bucket's region
     except OSError as error:
         raise BulkError(f"{address}: {error}. Check the bucket's name, and your keys.") from error
 
@@ -60,7 +70,7 @@ def listed(address: str) -> Iterator[pa.Table]:
                     seen = sorted((each for each in entries if each.base_name[:1] != "."), key=lambda each: each.path)
                     below += (each.path for each in seen if each.type == FileType.Directory)
                     files = [each for each in seen if each.type == FileType.File]
-                    # Large: the paths of a few million photos are more than the two gigabytes that a plain string takes.
+                    # Large: the paths of 20 million photos are more than the two gigabytes that a plain string takes.
                     paths = pa.array([scheme + each.path for each in files], pa.large_string())
                     yield pa.table({"path": paths, "size": pa.array([each.size for each in files], pa.int64())})
             except OSError as error:

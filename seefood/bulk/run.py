@@ -5,17 +5,18 @@ import os
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: it would report to its makers
 
 import pyarrow as pa
 import ray.data
-import ray.exceptions
 from tqdm import tqdm
 
 from seefood.bulk.answers import Answers
-from seefood.bulk.places import filesystem_of, listed
+from seefood.bulk.places import listed, whole
 from seefood.bulk.worker import Worker
 from seefood.cpus import cpu_limit
 from seefood.errors import BulkError
@@ -84,9 +85,10 @@ def classify(
         ModelError: there is no model; see `Predictor`.
     """
     began = time.time()
-    model = settings().model
-    store = Answers(answers, model=Predictor(model, threads=1).digest)
-    _check_apart(photos, answers)
+    photos, answers = whole(photos), whole(answers)
+    if f"{answers}/".startswith(f"{photos}/"):
+        raise BulkError(f"{answers}: lies in {photos}, and would be taken for photos. Name another folder.")
+    store = Answers(answers, model=Predictor(threads=1).digest)
     if retry_errors:
         store.forget_errors()
     files = pa.concat_tables(listed(photos))
@@ -97,32 +99,38 @@ def classify(
     workers = _connect(workers)
     size = min(rows_per_file, -(-len(todo) // (workers * _FILES_PER_WORKER)))
     lists = [todo.slice(start, size) for start in range(0, len(todo), size)]
+    first, last = float("inf"), 0.0
+    stopped: Exception | None = None
+    with tqdm(total=len(todo), desc="photos", unit="photo", mininterval=2) as progress:
+        try:
+            for outcome in _outcomes(lists, photos, answers, workers):
+                report.photos[outcome["kind"]] += outcome["photos"]
+                first, last = min(first, outcome["began"]), max(last, outcome["ended"])
+                progress.update(outcome["photos"])
+        except Exception as error:  # of a worker: Ray Data raises it as it was, or wrapped in one of its own
+            stopped = error
+    ray.shutdown()
+    if left := len(todo) - sum(report.photos.values()):
+        raise BulkError(f"{left:,} of {len(todo):,} photos have no answer yet. Start it again.") from stopped
+    report.start, report.work = first - began, last - first
+    return report
+
+
+def _outcomes(lists: list[pa.Table], photos: str, answers: str, workers: int) -> Iterator[dict[str, Any]]:
+    """What the workers return of the lists, as they come."""
+    model = ray.put(settings().model.read_bytes())
     # Ray 2.64 will have another way to say how often a list is tried.
     warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
     outcomes = ray.data.from_arrow(lists).map_batches(
         Worker,
-        fn_constructor_kwargs={"photos": photos, "answers": answers, "model": ray.put(model.read_bytes())},
+        fn_constructor_kwargs={"photos": photos, "answers": answers, "model": model},
         batch_size=None,  # a list as it is
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
         max_task_retries=_RETRIES,
     )
-    first, last = float("inf"), 0.0
-    reason: Exception | None = None
-    with tqdm(total=len(todo), desc="photos", unit="photo", mininterval=2) as progress:
-        try:
-            for outcome in outcomes.iter_rows():
-                report.photos[outcome["kind"]] += outcome["photos"]
-                first, last = min(first, outcome["began"]), max(last, outcome["ended"])
-                progress.update(outcome["photos"])
-        except Exception as error:  # of a worker: Ray Data raises it as it was, or wrapped in one of its own
-            reason = error
-    ray.shutdown()
-    report.start, report.work = first - began, last - first
-    if left := len(todo) - sum(report.photos.values()):
-        raise BulkError(f"{left:,} of {len(todo):,} photos have no answer yet. Start the same command again.") from reason
-    return report
+    yield from outcomes.iter_rows()
 
 
 def _connect(workers: int | None) -> int:
@@ -131,7 +139,7 @@ def _connect(workers: int | None) -> int:
     context.enable_progress_bars = context.print_on_execution_start = False
     context.max_errored_blocks = _LISTS_LEFT
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    options = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if "RAY_ADDRESS" in os.environ:
         # The workers of a cluster have the settings of its nodes; ours are passed on.
         variables = {name: value for name, value in os.environ.items() if name.startswith("SEEFOOD_")}
@@ -140,9 +148,3 @@ def _connect(workers: int | None) -> int:
     workers = workers or cpu_limit() or os.cpu_count() or 1
     ray.init("local", num_cpus=workers, include_dashboard=False, **options)
     return workers
-
-
-def _check_apart(photos: str, answers: str) -> None:
-    inner, outer = (f"{path}/" for path in (filesystem_of(answers)[1], filesystem_of(photos)[1]))
-    if answers.startswith("s3://") == photos.startswith("s3://") and inner.startswith(outer):
-        raise BulkError(f"{answers}: lies in {photos}, so that answers would be taken for photos. Name another folder.")

@@ -5,7 +5,9 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +18,9 @@ from seefood.bulk.places import ahead, reader_of
 from seefood.errors import PhotoError
 from seefood.names import NOT_FOOD
 from seefood.predictor import Predictor
+
+Row = dict[str, Any]
+_BATCH = 8  # photos that the network sees at once: a tenth faster than one by one, and more are not faster
 
 
 class Worker:
@@ -44,27 +49,35 @@ class Worker:
         began = time.time()
         paths = files["path"].to_pylist()
         contents = ahead(self._read, files.to_pylist())
-        rows = [self._row(path, content) for path, content in zip(paths, contents, strict=True)]
+        photos = zip(paths, contents, strict=True)
+        rows: list[Row] = []
+        while batch := list(islice(photos, _BATCH)):
+            rows += self._rows(batch)
         self._answers.write(rows)
         kinds = Counter(_kind(row) for row in rows)
-        table = pa.table({"kind": pa.array(kinds, pa.string()), "photos": list(kinds.values())})
-        for name, moment in {"began": began, "ended": time.time()}.items():
-            table = table.append_column(name, pa.array(np.full(len(table), moment)))
-        return table
+        columns = {"photos": list(kinds.values()), "began": [began] * len(kinds), "ended": [time.time()] * len(kinds)}
+        return pa.table({"kind": pa.array(list(kinds), pa.string()), **columns})
 
-    def _row(self, path: str, content: Callable[[], bytes]) -> dict[str, object]:
-        try:
-            square = self._predictor.input_of(content(), name=os.path.basename(path))
-        except PhotoError as error:
-            return {"path": path, "error": str(error)}
-        prediction = self._predictor.predict_square(square)
-        labels, probabilities = zip(*prediction.top(TOP), strict=True)
-        of_label = dict(zip(prediction.labels, prediction.probability, strict=True))
-        not_food = of_label.get(NOT_FOOD)  # a model may know only dishes
-        return {"path": path, "labels": labels, "probabilities": probabilities, "not_food": not_food}
+    def _rows(self, photos: list[tuple[str, Callable[[], bytes]]]) -> list[Row]:
+        rows: list[Row] = []
+        squares = []
+        for path, content in photos:
+            row: Row = {"path": path}
+            try:
+                squares.append(self._predictor.input_of(content(), name=os.path.basename(path)))
+            except PhotoError as error:
+                row["error"] = str(error)
+            rows.append(row)
+        if squares:
+            answered = (row for row in rows if "error" not in row)
+            for row, prediction in zip(answered, self._predictor.predict_squares(np.stack(squares)), strict=True):
+                row["labels"], row["probabilities"] = zip(*prediction.top(TOP), strict=True)
+                if NOT_FOOD in prediction.labels:
+                    row["not_food"] = prediction.probability[prediction.labels.index(NOT_FOOD)]
+        return rows
 
 
-def _kind(row: dict[str, object]) -> str | None:
+def _kind(row: Row) -> str | None:
     """What is wrong with a photo, without the file's name, what is in parentheses, the numbers and the remedy."""
     if "error" not in row:
         return None
