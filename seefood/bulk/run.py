@@ -111,7 +111,9 @@ def classify(
             stopped = error
     ray.shutdown()
     if left := len(todo) - sum(report.photos.values()):
-        raise BulkError(f"{left:,} of {len(todo):,} photos have no answer yet. Start it again.") from stopped
+        raise BulkError(
+            f"{left:,} of {len(todo):,} photos have no answer yet, for the reasons above. Start it again."
+        ) from stopped
     report.start, report.work = first - began, last - first
     return report
 
