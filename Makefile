@@ -17,7 +17,9 @@ TO ?= runs/feedback
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
 
 .DEFAULT_GOAL := help
-.PHONY: help run model test container container-test bench lint lint-code lint-workflows lint-infrastructure style train export bench-training screenshots model-version model-push lock clean drift space review feedback-dataset
+.PHONY: help run model test container container-test bench bench-training bench-bulk \
+	lint lint-code lint-workflows lint-infrastructure style train export screenshots model-version model-push lock clean \
+	drift space review feedback-dataset
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 21
@@ -71,6 +73,9 @@ export: $(DEVELOPMENT)  ## export CKPT=... to models/, measured, with its model 
 
 bench-training: $(DEVELOPMENT)  ## how many photos a second each choice of training takes
 	$(KEEP_MEMORY) .venv/bin/python benchmarks/training.py
+
+bench-bulk: $(DEVELOPMENT) model  ## compare seefood.bulk with a loop over Predictor, on 5,000 photos (six minutes on two cores)
+	.venv/bin/python benchmarks/bulk.py
 
 screenshots: $(DEVELOPMENT) model  ## take the pictures of the page that README.md shows (needs Chromium)
 	.venv/bin/python tests/screenshots.py docs

@@ -36,3 +36,7 @@ class ExportError(SeeFoodError):
 
 class OnlineError(SeeFoodError):
     """A run cannot be sent to the Hugging Face Hub or to a bucket: a wrong address, no right to write, no network."""
+
+
+class BulkError(SeeFoodError):
+    """Photos cannot be listed, answers cannot be kept, or some photos were left without an answer."""

@@ -111,7 +111,13 @@ class Predictor:
 
     def predict_square(self, square: np.ndarray) -> Prediction:
         """Classify what `input_of` gave of a photo."""
-        return next(self._run(square[np.newaxis]))
+        return next(self.predict_squares(square[np.newaxis]))
+
+    def predict_squares(self, squares: np.ndarray) -> Iterator[Prediction]:
+        """Classify several at once, uint8 [N, S, S, 3]."""
+        probability, evidence = self._session.run(["probability", "evidence"], {"image": squares})
+        for row in zip(probability, evidence, strict=True):
+            yield Prediction(self.labels, *row)
 
     def predict_many(self, photos: Iterable[PhotoSource], *, batch_size: int = 32) -> Iterator[Prediction]:
         """Classify any number of photos, `batch_size` at a time; the order is kept.
@@ -121,14 +127,9 @@ class Predictor:
         """
         remaining = iter(photos)
         while batch := list(islice(remaining, batch_size)):
-            yield from self._run(np.stack([self.input_of(photo) for photo in batch]))
+            yield from self.predict_squares(np.stack([self.input_of(photo) for photo in batch]))
 
-    def _run(self, image: np.ndarray) -> Iterator[Prediction]:
-        probability, evidence = self._session.run(["probability", "evidence"], {"image": image})
-        for row in zip(probability, evidence, strict=True):
-            yield Prediction(self.labels, *row)
-
-    def input_of(self, photo: PhotoSource) -> np.ndarray:
-        """What the network sees of a photo, uint8 [S, S, 3]; raises PhotoError."""
-        photo = read_photo(photo, at_least=self.short_side)
+    def input_of(self, photo: PhotoSource, *, name: str = "") -> np.ndarray:
+        """What the network sees of a photo, uint8 [S, S, 3]; raises PhotoError, which calls the photo `name`."""
+        photo = read_photo(photo, name=name, at_least=self.short_side)
         return np.asarray(square(photo, self.metadata.image_size, self.metadata.crop))
