@@ -4,8 +4,6 @@ A photo is of one colour, which no crop changes: red and green are its number, b
 """
 
 import json
-import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -16,11 +14,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import datasets
-import fsspec
 import pytest
 import s3fs
 import torch
 from datasets import ClassLabel, Features
+from fsspec.registry import _registry as filesystems
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from made_photos import parquet
@@ -124,6 +122,8 @@ def test_each_photo_comes_once_an_epoch_over_two_processes_of_two_workers_in_ano
         assert all(of_process != sorted(of_process) for of_process in epoch)
     assert epochs[0][0] != epochs[1][0]
     assert set(epochs[0][0]) != set(epochs[1][0]), "the files are shared out anew"
+    for loader in loaders:
+        loader.close()
 
 
 def test_the_held_out_files_are_not_streamed_and_the_test_split_is_neither(bucket: str) -> None:
@@ -149,13 +149,14 @@ def test_a_stream_goes_on_where_it_was_but_for_what_waited_in_the_buffers(bucket
         loader = data.train_dataloader()
         came += numbers(islice(loader, batches))
         state = data.state_dict()
+        following = [] if batches else numbers(loader)
+        data.teardown("fit")
 
     everything = set(range(9 * PHOTOS)) - set(held_out(data))
     assert len(came) == len(everything)
     missed = everything - set(came)
     assert len(missed) <= 2 * 2 * lost, "a buffer for each worker, twice"
     assert bool(missed) == bool(lost), "the test must see what is lost"
-    following = numbers(loader)
     assert set(following) == everything
     assert following[:PHOTOS] != came[:PHOTOS]
 
@@ -313,7 +314,7 @@ def test_what_is_wrong_with_a_bucket_or_a_key_is_told_with_a_remedy(
     assert "Unable to locate credentials). Check" in message(bucket)
     assert "AWS_PROFILE" in message(bucket)
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.delitem(fsspec.registry.target, "s3")
+    monkeypatch.delitem(filesystems, "s3")
     with pytest.raises(DataError, match=r"Install s3fs.*pip install 'seefood102\[stream\]'"):
         food_data(bucket).setup("fit")
 

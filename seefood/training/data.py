@@ -244,6 +244,10 @@ class FoodData(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._stream_state = state_dict["stream"]
 
+    def teardown(self, stage: str) -> None:
+        if self._stream_loader:
+            self._stream_loader.close()
+
     def val_dataloader(self) -> DataLoader:
         return self._loader(self.validation)
 

@@ -167,6 +167,10 @@ class StreamLoader:
             self._given += 1
             yield batch
 
+    def close(self) -> None:
+        """End the workers, which else live on until the process ends."""
+        self._loader.load_state_dict({})
+
     def state_dict(self) -> dict[str, Any]:
         """Where every process is; all of them must call it."""
         if self._epoch < 0:
