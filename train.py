@@ -11,6 +11,9 @@ Two machines with eight GPUs each, the same command on both; NODE_RANK is 0 on t
     MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 NODE_RANK=0 \
         python train.py fit --config configs/levit_256.yaml --trainer.devices 8 --trainer.num_nodes 2 \
         --data.batch_size 16 --trainer.sync_batchnorm true
+Photos that stay in a bucket, in parquet files (docs/training.md says how they must be written):
+    python train.py fit --config configs/levit_256.yaml --data.streaming true --data.validation_fraction 0.002 \
+        --data.sources '[{path: s3://bucket/photos, test_split: test}]'
 Go on where the last run of a configuration stopped:
     python train.py fit --config configs/levit_256.yaml --ckpt_path last
 Measure the best checkpoint on the official test split:

@@ -4,6 +4,7 @@ A photo is of one colour, which no crop changes: red and green are its number, b
 """
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -21,9 +22,9 @@ from datasets import ClassLabel, Features
 from fsspec.registry import _registry as filesystems
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from made_photos import parquet
+from made_photos import class_folders, parquet
 from PIL import Image
-from test_train import command, tiny_config
+from test_train import ROOT, command, tiny_config
 from training_fixtures import small_process  # noqa: F401
 
 from seefood.errors import DataError, PhotoError
@@ -214,8 +215,9 @@ def test_two_processes_share_the_stream_and_stop_and_go_on_together(bucket: str,
 def test_two_processes_with_unequal_shares_end_together(s3: Any, tmp_path: Path) -> None:
     folder = write_files(tmp_path / "written", 4)
     write_file(folder / "train-large.parquet", range(1000, 1080))
-    first, second = run(upload(s3, folder), tmp_path, "--data.seed", "1")
-    assert len(first) == len(second) > 0
+    first, second = run(upload(s3, folder), tmp_path)
+    assert len(first) == len(second) == 4 * ((3 * PHOTOS + 80) // 8)
+    assert max(Counter(first + second).values()) > 1, "the test must see one that begins anew"
 
 
 def run(bucket: str, folder: Path, *arguments: str) -> list[list[int]]:
@@ -235,9 +237,8 @@ def run(bucket: str, folder: Path, *arguments: str) -> list[list[int]]:
         "trainer.devices": "2",
         "trainer.strategy": "ddp",
     }
-    ended = command(
-        folder, "fit", "--config", str(config), *(f"--{name}={value}" for name, value in options.items()), *arguments
-    )
+    settings = [f"--{name}={value}" for name, value in options.items()]
+    ended = command(folder, "fit", "--config", str(config), *settings, *arguments, HF_HUB_OFFLINE="0")
     assert ended.returncode == 0, ended.stderr[-3000:]
     return [json.loads((folder / f"photos-{rank}.json").read_text()) for rank in (0, 1)]
 
@@ -334,6 +335,12 @@ def _sorted(folder: Path) -> None:
         parquet(folder / f"{index}.parquet", DISHES, photos)
 
 
+def _names_only(folder: Path) -> None:
+    class_folders(folder / "photos", {"ramen": 0, "apple_pie": 1}, 4)
+    photos = datasets.load_dataset("imagefolder", data_dir=str(folder / "photos"), split="train")
+    photos.to_parquet(folder / "0.parquet")
+
+
 def _no_parquet(folder: Path) -> None:
     folder.mkdir()
     photo(0, "ramen").save(folder / "0.jpg")
@@ -344,8 +351,9 @@ def _no_parquet(folder: Path) -> None:
     [
         (_one, "one file to train on.*Write more"),
         (_other_labels, "train-3.parquet has other columns or labels than train-00000-of-00002.parquet"),
-        (_sorted, "in the order of their labels.*Dataset.shuffle"),
-        (_no_parquet, "no parquet file.*to_parquet"),
+        (_sorted, "in the order of their labels.*docs/training.md"),
+        (_names_only, "0.parquet: holds the names of its photos, but not the photos.*embed_table_storage"),
+        (_no_parquet, "no parquet file.*docs/training.md"),
     ],
 )
 def test_files_that_cannot_be_streamed_are_refused_with_a_remedy(
@@ -380,3 +388,19 @@ def test_more_workers_than_files_are_refused_and_an_uneven_number_is_warned_of(t
 def test_the_name_of_a_file_tells_its_split(tmp_path: Path, name: str, split: str) -> None:
     write_file(tmp_path / name, range(4))
     assert list(files_of(str(tmp_path))) == [split]
+
+
+def test_the_program_in_the_document_writes_files_that_can_be_streamed(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(s3, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    class_folders(tmp_path / "photos", {"ramen": 0, "apple_pie": 1}, 40, size=(20, 20))
+    (program,) = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "docs/training.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    exec(program.replace("files = 64", "files = 4").replace("s3://bucket/photos", PLACE), {})  # noqa: S102
+    data = opened(PLACE)
+    assert data.labels == ["apple_pie", "ramen"]
+    assert (len(data.train_dataloader()), len(data.validation)) == (15, 20)
+    assert sum(len(batch["label"]) for batch in data.train_dataloader()) == 60

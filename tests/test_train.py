@@ -190,14 +190,15 @@ def test_the_recipe_of_levit_starts_on_made_photos(photos: Path, tmp_path: Path)
     assert math.isfinite(cli.trainer.callback_metrics["train/loss"].item())
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python train.py`, with a cache and a witness of its own in `folder`."""
+def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`python train.py`, with a cache and a witness of its own in `folder`, and some more environment variables."""
     environment = os.environ | {
         "HF_HOME": str(folder / "cache"),
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT / "tests"),
         "WITNESS": str(folder),
+        **variables,
     }
     return subprocess.run(
         [sys.executable, "train.py", *arguments],

@@ -159,7 +159,9 @@ def files_of(path: str) -> dict[str, list[str]]:
     system.ls(root)  # says what is missing, which a search would pass over
     names = sorted(name for name in system.find(root) if name.endswith(".parquet"))
     if not names:
-        raise DataError(f"{path}: has no parquet file, and a stream needs some. Write them with Dataset.to_parquet.")
+        raise DataError(
+            f"{path}: has no parquet file, and a stream needs some. docs/training.md shows how to write them."
+        )
     splits: dict[str, list[str]] = {}
     for name in names:
         url = name if "://" not in path else system.unstrip_protocol(name)
@@ -179,12 +181,23 @@ def _shard(url: str) -> Shard:
     with fsspec.open(url, "rb") as file:
         metadata = parquet.read_metadata(file)
     features = Features.from_arrow_schema(metadata.schema.to_arrow_schema())
-    label = next((name for name, feature in features.items() if isinstance(feature, ClassLabel)), None)
-    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
+    image, label = image_and_label_columns(features, url)
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    if any(_statistic(group, f"{image}.bytes", "null_count") == group.num_rows for group in groups):
+        raise DataError(
+            f"{url}: holds the names of its photos, but not the photos. Write it as docs/training.md shows, with "
+            "embed_table_storage."
+        )
     telling = [group for group in groups if group.num_rows >= TELLING]
-    columns = (group.column(index) for group in telling for index in range(group.num_columns))
-    known = [one.statistics for one in columns if one.path_in_schema == label and one.statistics is not None]
-    return Shard(url, metadata.num_rows, features, [(one.min, one.max) for one in known if one.has_min_max])
+    spans = [(_statistic(group, label, "min"), _statistic(group, label, "max")) for group in telling]
+    return Shard(url, metadata.num_rows, features, [span for span in spans if None not in span])
+
+
+def _statistic(group: Any, column: str, name: str) -> Any:
+    """What a row group tells of a column; None if it does not."""
+    columns = (group.column(index) for index in range(group.num_columns))
+    statistics = next((one.statistics for one in columns if one.path_in_schema == column), None)
+    return getattr(statistics, name, None)
 
 
 def _relabelled(row: dict[str, Any], image: str, label: str, ids: list[int]) -> dict[str, Any]:
@@ -207,7 +220,7 @@ def _check_order(shards: list[Shard], path: str) -> None:
     if len(spans) and np.median(spans[:, 1] - spans[:, 0]) < 0.5 * (spans[:, 1].max() - spans[:, 0].min()):
         raise DataError(
             f"{path}: its photos are in the order of their labels, which a stream cannot shuffle. "
-            "Write the files anew after Dataset.shuffle, or set data.streaming to false."
+            "Write the files anew, shuffled, as docs/training.md shows, or set data.streaming to false."
         )
 
 
