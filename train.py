@@ -18,6 +18,9 @@ The same with torchrun, which also ends the processes of its machine when one of
 The same on a SLURM cluster, with --nodes 2 --ntasks-per-node 8; docs/training.md has the script for sbatch:
     srun --kill-on-bad-exit=1 python train.py fit --config configs/levit_256.yaml --trainer.devices 8 \
         --trainer.num_nodes 2 --data.batch_size 16 --trainer.sync_batchnorm true
+Photos that stay in a bucket, in parquet files (docs/training.md says how they must be written):
+    python train.py fit --config configs/levit_256.yaml --data.streaming true --data.validation_fraction 0.002 \
+        --data.sources '[{path: s3://bucket/photos, test_split: test}]'
 Go on where the last run of a configuration stopped:
     python train.py fit --config configs/levit_256.yaml --ckpt_path last
 Measure the best checkpoint on the official test split:

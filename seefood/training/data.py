@@ -22,7 +22,9 @@ from seefood.errors import DataError
 from seefood.photo import read_photo, square
 from seefood.training.holdout import has_twin, held_out
 from seefood.training.sampling import TrainingSampler, evaluation_sampler
+from seefood.training.shards import ShardedSource
 from seefood.training.sources import Source, label_names, unite_labels, with_labels
+from seefood.training.streaming import StreamLoader, check_streamable, photos_of_an_epoch, united_stream
 
 
 class FoodData(LightningDataModule):
@@ -46,6 +48,8 @@ class FoodData(LightningDataModule):
         validation_fraction: float = 0.05,
         seed: int = 0,
         balanced: bool = False,
+        streaming: bool = False,
+        shuffle_buffer: int = 1000,
         downscale: tuple[int, int] | None = None,
         downscale_probability: float = 1.0,
         scale: tuple[float, float] = (0.35, 1.0),
@@ -62,6 +66,11 @@ class FoodData(LightningDataModule):
             validation_fraction: share of every class of every training split that is held out, in (0, 1).
             seed: chooses the photos that are held out.
             balanced: draw every class equally often, however many photos it has.
+            streaming: read the photos to train on while they are needed, and leave them where they are: in a bucket, on
+                the Hub or in a folder, as parquet files. Whole files are held out, of all classes together, and
+                downloaded. Copies of a photo in another source are not looked for.
+            shuffle_buffer: when streaming, so many photos wait in each worker, to leave in random order. They are lost
+                when a run goes on from a checkpoint; with 1, none are.
             downscale: before anything else, shrink training photos to a short side drawn from this range (pixels,
                 log-uniform), so that sharpness tells nothing about the source a photo comes from.
             downscale_probability: share of the training photos that are shrunk so.
@@ -73,11 +82,15 @@ class FoodData(LightningDataModule):
         self.save_hyperparameters()
         if not sources:
             raise DataError("No source of photos is given. Set data.sources, for example to [{path: ethz/food101}].")
+        if streaming:
+            check_streamable(sources, balanced=balanced)
         self.sources = sources
         self.image_size, self.crop = image_size, crop
         self.batch_size, self.num_workers = batch_size, num_workers
         self.validation_fraction, self.seed = validation_fraction, seed
-        self.balanced = balanced
+        self.balanced, self.streaming, self.shuffle_buffer = balanced, streaming, shuffle_buffer
+        self._stream_loader: StreamLoader | None = None
+        self._stream_state: dict[str, Any] = {}
         self._augment = Compose(
             ([RandomApply([RandomDownscale(*downscale)], downscale_probability)] if downscale else [])
             + [
@@ -96,7 +109,13 @@ class FoodData(LightningDataModule):
     @cached_property
     def labels(self) -> list[str]:
         """The labels of all sources, in the order of their ids: alphabetical, `not_food` last."""
+        if self.streaming:
+            return unite_labels(source.labels for source in self._sharded)
         return unite_labels(label_names(splits["train"]) for splits in self._splits)
+
+    @cached_property
+    def _sharded(self) -> list[ShardedSource]:
+        return [ShardedSource.of(source, self.validation_fraction, self.seed) for source in self.sources]
 
     @cached_property
     def _splits(self) -> list[DatasetDict]:
@@ -108,6 +127,10 @@ class FoodData(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Download what is not on this machine yet, once on each, before the other processes look for it."""
+        if self.streaming:
+            for sharded in self._sharded:
+                sharded.load("validation")
+            return
         for source in self.sources:
             source.load()
 
@@ -115,10 +138,13 @@ class FoodData(LightningDataModule):
         """Split the sources.
 
         After it, `train` and `validation`, or `test`, are `datasets.Dataset`s; `validation_of` and `test_of` hold each
-        source's part of them by the source's name, in the same order.
+        source's part of them by the source's name, in the same order. When streaming, `train` is an `IterableDataset`.
         """
         if stage == "test":
-            tests = [splits.get("test") for splits in self._splits]
+            if self.streaming:
+                tests = [source.load("test") for source in self._sharded]
+            else:
+                tests = [splits.get("test") for splits in self._splits]
             if not any(tests):
                 raise DataError(
                     f"{self._paths}: no source has a test split. Set test_split, or look at the validation."
@@ -126,7 +152,16 @@ class FoodData(LightningDataModule):
             self.test_of = self._by_source(tests)
             self.test = self._evaluated([photos for photos in tests if photos])
         elif not hasattr(self, "train"):
-            self._split_training()
+            if self.streaming:
+                self._open_stream()
+            else:
+                self._split_training()
+
+    def _open_stream(self) -> None:
+        validation = [source.load("validation") for source in self._sharded]
+        self.validation_of = self._by_source(validation)
+        self.validation = self._evaluated(validation)
+        self.train = united_stream(self._sharded, self.labels, buffer=self.shuffle_buffer, seed=self.seed)
 
     def _split_training(self) -> None:
         training, validation = [], []
@@ -172,14 +207,21 @@ class FoodData(LightningDataModule):
         return None if np.ptp(drawn) == 0 else torch.from_numpy(drawn)
 
     def _augmented_batch(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
-        images = [self._augment(_decode(image)).permute(1, 2, 0) for image in batch["image"]]
-        return {"image": images, "label": batch["label"]}
+        return {"image": [self._augmented(image) for image in batch["image"]], "label": batch["label"]}
+
+    def _augmented_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"image": self._augmented(row["image"]), "label": row["label"]}
+
+    def _augmented(self, image: dict[str, Any]) -> torch.Tensor:
+        return self._augment(_decode(image)).permute(1, 2, 0)
 
     def _evaluation_batch(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
         images = [np.array(square(_decode(image), self.image_size, self.crop)) for image in batch["image"]]
         return {"image": images, "label": batch["label"]}
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader | StreamLoader:
+        if self.streaming:
+            return self._loader_of_stream()
         sampler = TrainingSampler(
             self.train, self.photo_weights, **self._share, seed=int(os.getenv("PL_GLOBAL_SEED", 0))
         )
@@ -190,6 +232,29 @@ class FoodData(LightningDataModule):
             sampler.go_on(epoch, seen=batches * self.batch_size)
             warnings.filterwarnings("ignore", ".*your dataloader is not resumable")
         return loader
+
+    def _loader_of_stream(self) -> StreamLoader:
+        self._stream_loader = StreamLoader(
+            self.train,
+            self._augmented_row,
+            photos=photos_of_an_epoch(self._sharded),
+            **self._share,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+        )
+        self._stream_loader.load_state_dict(self._stream_state)
+        return self._stream_loader
+
+    # Lightning, too, keeps a loader's state, but does not give it to one whose length the schedule has asked for.
+    def state_dict(self) -> dict[str, Any]:
+        return {"stream": self._stream_loader.state_dict()} if self._stream_loader else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._stream_state = state_dict["stream"]
+
+    def teardown(self, stage: str) -> None:
+        if self._stream_loader:
+            self._stream_loader.close()
 
     def val_dataloader(self) -> DataLoader:
         return self._loader(self.validation, sampler=evaluation_sampler(self.validation, **self._share))

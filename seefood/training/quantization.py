@@ -57,7 +57,9 @@ class _Photos(CalibrationDataReader):
 
 def calibration_images(data: FoodData) -> Iterator[np.ndarray]:
     """Training photos as the app would see them, one by one, uint8 [1, S, S, 3]; at most 256, drawn evenly."""
-    photos = data.train.with_format(None)
-    for index in np.unique(np.linspace(0, len(photos) - 1, CALIBRATION_PHOTOS).astype(int)):
-        photo = read_photo(next(photos_of(photos.select([index]))))
-        yield np.asarray(square(photo, data.image_size, data.crop))[None]
+    if data.streaming:
+        photos = data.train.take(CALIBRATION_PHOTOS)  # it is shuffled
+    else:
+        photos = data.train.select(np.unique(np.linspace(0, len(data.train) - 1, CALIBRATION_PHOTOS).astype(int)))
+    for photo in photos_of(photos):
+        yield np.asarray(square(read_photo(photo), data.image_size, data.crop))[None]

@@ -4,7 +4,7 @@ import glob
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,8 @@ class Source:
     """One data set with the splits that are taken from it.
 
     Attributes:
-        path: a name on the Hugging Face hub ("ethz/food101"), a folder of class folders, or a folder of parquet files.
+        path: a name on the Hugging Face hub ("ethz/food101"), a folder of class folders, or a folder of parquet files;
+            when it is streamed, a folder in a bucket, too ("s3://bucket/photos").
             Environment variables in it are expanded ("$SEEFOOD_DATA/food101-64").
         train_split: the split to train on; a part of it is held out for validation.
         test_split: the split that only `test` and `export.py --test` read. By default "test" where there is one, else
@@ -61,26 +62,39 @@ class Source:
             DataError: the source does not exist, or has no such split, no images or no labels.
             PhotoError: a photo to be shrunk cannot be read.
         """
-        path = os.path.expandvars(self.path)
-        if "$" in path:
-            raise DataError(f"{self.path}: an environment variable in it is not set. Set it to the folder of the data.")
+        path = self.expanded_path
         try:
             splits = datasets.load_dataset(**_reader(path))
         except DataError:
             raise
         except Exception as error:  # datasets raises errors of many libraries
-            raise DataError(f"{path}: cannot be read as a data set ({_first_line(error)}). Check the path.") from error
-        if self.train_split not in splits:
-            raise DataError(f"{path}: has no split {self.train_split!r}, only {', '.join(splits)}. Set train_split.")
-        taken = DatasetDict(train=_image_and_label(splits[self.train_split], path))
-        test_split = self.test_split or next((name for name in ("test", "validation") if name in splits), None)
-        if test_split is not None:
-            if test_split not in splits or test_split == self.train_split:
-                raise DataError(f"{path}: {test_split!r} is no split of its own among {', '.join(splits)}.")
-            taken["test"] = _image_and_label(splits[test_split], path)
+            raise DataError(f"{path}: cannot be read as a data set ({first_line(error)}). Check the path.") from error
+        taken = DatasetDict(
+            {part: image_and_label(splits[split], path) for part, split in self.splits_among(splits).items()}
+        )
         if not self.short_side:
             return taken
         return taken.map(partial(_shrink, short_side=self.short_side), desc=f"Shrinking to {self.short_side} px")
+
+    @property
+    def expanded_path(self) -> str:
+        """The path with the values of its environment variables."""
+        path = os.path.expandvars(self.path)
+        if "$" in path:
+            raise DataError(f"{self.path}: an environment variable in it is not set. Set it to the folder of the data.")
+        return path
+
+    def splits_among(self, splits: Collection[str]) -> dict[str, str]:
+        """Which split to train on ("train"), and which to test on ("test"), if there is one."""
+        path = self.expanded_path
+        if self.train_split not in splits:
+            raise DataError(f"{path}: has no split {self.train_split!r}, only {', '.join(splits)}. Set train_split.")
+        test_split = self.test_split or next((name for name in ("test", "validation") if name in splits), None)
+        if test_split is None:
+            return {"train": self.train_split}
+        if test_split not in splits or test_split == self.train_split:
+            raise DataError(f"{path}: {test_split!r} is no split of its own among {', '.join(splits)}.")
+        return {"train": self.train_split, "test": test_split}
 
 
 torch.serialization.add_safe_globals([Source])  # a checkpoint keeps the sources it was trained on
@@ -112,12 +126,19 @@ def with_labels(dataset: Dataset, labels: list[str]) -> Dataset:
     return dataset.align_labels_with_mapping({name: index for index, name in enumerate(labels)}, "label")
 
 
+def is_hub_name(path: str) -> bool:
+    """Whether a path that is no folder may be a data set's name on the Hugging Face hub."""
+    return bool(re.fullmatch(r"[\w-]+(/[\w.-]+)?", path))
+
+
 def _reader(path: str) -> dict[str, Any]:
     """The arguments with which `load_dataset` reads a source."""
     folder = Path(path)
     if not folder.exists():
-        if re.fullmatch(r"[\w-]+(/[\w.-]+)?", path):
+        if is_hub_name(path):
             return {"path": path}
+        if "://" in path:
+            raise DataError(f"{path}: is no folder on this machine. Set data.streaming to true, or copy it here.")
         raise DataError(f"{path}: no such folder. Check the path.")
     files = sorted(folder.rglob("*.parquet"))
     if not files:
@@ -145,16 +166,25 @@ def _class_folders(folder: Path) -> dict[str, Any]:
     return {"path": "imagefolder", "data_files": files, "drop_labels": False}
 
 
-def _image_and_label(dataset: Dataset, path: str) -> Dataset:
-    """Find the columns by their types; leave the images undecoded, for `seefood.photo` to read."""
+def image_and_label_columns(features: Features, path: str) -> tuple[str, str]:
+    """Find the columns of the images and of the labels by their types.
+
+    Raises:
+        DataError: one of them is missing.
+    """
     columns: dict[type, str] = {}
-    for name, feature in dataset.features.items():
+    for name, feature in features.items():
         columns.setdefault(type(feature), name)
     if datasets.Image not in columns:
-        raise DataError(f"{path}: has no column of images, only {', '.join(dataset.features)}.")
+        raise DataError(f"{path}: has no column of images, only {', '.join(features)}.")
     if ClassLabel not in columns:
         raise DataError(f"{path}: has no labels. Put the photos into one folder for each class.")
-    image, label = columns[datasets.Image], columns[ClassLabel]
+    return columns[datasets.Image], columns[ClassLabel]
+
+
+def image_and_label(dataset: Dataset, path: str) -> Dataset:
+    """The columns `image` and `label` alone; the images undecoded, for `seefood.photo` to read."""
+    image, label = image_and_label_columns(dataset.features, path)
     dataset = dataset.select_columns([image, label]).rename_columns({image: "image", label: "label"})
     return dataset.cast_column("image", datasets.Image(decode=False))
 
@@ -170,5 +200,6 @@ def _shrink(row: dict[str, Any], short_side: int) -> dict[str, Any]:
     return {"image": {"bytes": shrunk.getvalue(), "path": None}}
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without what follows."""
     return (str(error).splitlines() or [type(error).__name__])[0]
