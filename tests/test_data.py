@@ -15,7 +15,8 @@ from training_fixtures import small_process  # noqa: F401
 
 from seefood.errors import DataError
 from seefood.photo import read_photo, square
-from seefood.training.data import FoodData, RandomDownscale
+from seefood.training.augmentation import RandomDownscale
+from seefood.training.data import FoodData
 from seefood.training.evaluation import photos_of
 from seefood.training.holdout import held_out
 from seefood.training.sources import Source

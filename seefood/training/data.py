@@ -1,8 +1,6 @@
 """FoodData: photos from one or several sources, split, augmented and batched for a Lightning `Trainer`."""
 
-import math
 import os
-import random
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,12 +12,11 @@ import torch
 from datasets import Dataset, DatasetDict
 from lightning import LightningDataModule
 from PIL import Image
-from timm.data import create_transform
 from torch.utils.data import DataLoader
-from torchvision.transforms import Compose, RandomApply
 
 from seefood.errors import DataError
 from seefood.photo import read_photo, square
+from seefood.training.augmentation import training_transform
 from seefood.training.holdout import has_twin, held_out
 from seefood.training.sampling import TrainingSampler, evaluation_sampler
 from seefood.training.shards import ShardedSource
@@ -91,19 +88,13 @@ class FoodData(LightningDataModule):
         self.balanced, self.streaming, self.shuffle_buffer = balanced, streaming, shuffle_buffer
         self._stream_loader: StreamLoader | None = None
         self._stream_state: dict[str, Any] = {}
-        self._augment = Compose(
-            ([RandomApply([RandomDownscale(*downscale)], downscale_probability)] if downscale else [])
-            + [
-                create_transform(
-                    image_size,
-                    is_training=True,
-                    scale=scale,
-                    color_jitter=color_jitter,
-                    auto_augment=auto_augment,
-                    interpolation="random",
-                    normalize=False,
-                )
-            ]
+        self._augment = training_transform(
+            image_size,
+            downscale=downscale,
+            downscale_probability=downscale_probability,
+            scale=scale,
+            color_jitter=color_jitter,
+            auto_augment=auto_augment,
         )
 
     @cached_property
@@ -278,21 +269,6 @@ class FoodData(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
-
-
-class RandomDownscale:
-    """Shrinks a photo to a short side drawn log-uniformly from [shortest, longest] pixels; never enlarges it."""
-
-    def __init__(self, shortest: int, longest: int):
-        assert 0 < shortest <= longest, "The range of the downscale must be positive and in order."
-        self.range = math.log(shortest), math.log(longest)
-
-    def __call__(self, photo: Image.Image) -> Image.Image:
-        factor = math.exp(random.uniform(*self.range)) / min(photo.size)
-        if factor >= 1:
-            return photo
-        width, height = (max(1, round(factor * side)) for side in photo.size)
-        return photo.resize((width, height), random.choice((Image.Resampling.BICUBIC, Image.Resampling.BILINEAR)))
 
 
 def _even(label_ids: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
