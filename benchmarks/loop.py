@@ -127,7 +127,7 @@ def row(name: str, spans: Sequence[Span], batch_size: int) -> float:
         batch_size * BLOCK / sum(span.wall for span in spans[first : first + BLOCK])
         for first in range(0, len(spans) - BLOCK + 1, BLOCK)
     )
-    cpu = 1000 * sum(span.cpu for span in spans) / len(spans) / batch_size
+    cpu = 1000 * median(span.cpu for span in spans) / batch_size
     print(f"| {name} | {median(rates):.0f} | {rates[0]:.0f}-{rates[-1]:.0f} | {cpu:.2f} |", flush=True)
     return median(rates)
 
@@ -141,7 +141,7 @@ def main() -> None:
             *("fit", "--config", str(CONFIG), "--data.num_workers", str(WORKERS)),
             *("--data.sources", json.dumps([{"path": source(Path(folder, "photos"))}])),
             *("--trainer.max_steps", str(WARM_UP + arguments.steps), "--trainer.logger.init_args.save_dir", folder),
-            *("--trainer.callbacks+", "loop.TakingTurns"),
+            *("--trainer.callbacks+", "loop.TakingTurns", "--trainer.check_val_every_n_epoch", "1000"),
         ])  # fmt: skip
         turns = next(callback for callback in cli.trainer.callbacks if type(callback).__name__ == "TakingTurns")
         bare, batch = turns.bare, next(turns.bare.batches)
@@ -153,10 +153,11 @@ def main() -> None:
     row("Lightning's loop, with all of configs/default.yaml", lightning, size)
     needed = row("a step alone, its photos in memory", step, size)
     delivered = row(f"the loader alone, {WORKERS} workers; CPU without theirs", loader, size)
-    low, middle, high = quantiles((one.wall / other.wall for one, other in zip(plain, lightning, strict=True)), n=4)
-    cpu = sum(span.cpu for span in plain) / sum(span.cpu for span in lightning)
+    pairs = list(zip(plain, lightning, strict=True))
+    low, middle, high = quantiles((one.wall / other.wall for one, other in pairs), n=4)
+    cpu = quantiles((one.cpu / other.cpu for one, other in pairs), n=4)
     print(f"\nLightning's loop: {middle:.3f} times a bare one (median of {arguments.steps} pairs of steps;")
-    print(f"half of them {low:.3f}-{high:.3f}); by CPU {cpu:.3f}")
+    print(f"half of them {low:.3f}-{high:.3f}); by CPU {cpu[1]:.3f} ({cpu[0]:.3f}-{cpu[2]:.3f})")
     print(f"The loader: {delivered / needed:.1f} times what a step takes")
 
 

@@ -110,7 +110,7 @@ class FoodClassifier(LightningModule):
         )
         self.metrics = nn.ModuleDict({part: food_metrics(len(labels), f"{part}/") for part in ("val", "test")})
         # Lightning's own mean over several processes rounds the number of photos down.
-        self.losses = nn.ModuleDict({part: MeanMetric() for part in ("val", "test")})
+        self.losses = nn.ModuleDict({part: MeanMetric(nan_strategy="disable") for part in ("val", "test")})
         self.train()
 
     def normalize(self, image: Tensor) -> Tensor:
