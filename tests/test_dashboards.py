@@ -16,7 +16,7 @@ from test_templates import GIVEN, SERVICE
 
 from deploy.doctor.templates import Template
 from deploy.drift.verdict import DRIFT_SHARE, METRIC
-from seefood.serving import metrics
+from seefood.serving import metrics, telemetry
 
 METRICS = {metric.name for metric in metrics.METRICS} | {METRIC}
 ALERTS = ROOT / "deploy/prometheus/alerts.yml"
@@ -110,9 +110,12 @@ def test_errors_ring_by_their_share_and_those_of_visitors_do_not(service, alerts
         if dimension["Name"] == "error"
     }
     assert {metric_of[name]["MetricName"] for name in ("errors", *error_of)} == {"seefood_errors_total"}
-    assert set(error_of.values()) == set(re.search(r'error!~"([^"]+)"', alerts["Errors"])[1].split("|"))
-    assert "PhotoError" in error_of.values()
-    assert "BusyError" not in error_of.values()
+    of_visitors = set(telemetry.ERRORS_OF_VISITORS)
+    assert set(error_of.values()) == of_visitors
+    assert set(re.search(r'error!~"([^"]+)"', alerts["Errors"])[1].split("|")) == of_visitors
+    (explained,) = re.findall(r"^\| `error` .*", (ROOT / "docs/watch.md").read_text(), re.M)
+    assert of_visitors | {"BusyError"} <= set(re.findall(r"`(\w+)`", explained))
+    assert set(telemetry._REFUSED.values()) - of_visitors == {"BusyError"}
 
     def percent(**counts):
         formula = re.sub(r"FILL\((\w+), 0\)", r"\1", share["Expression"])

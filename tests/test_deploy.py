@@ -148,9 +148,6 @@ def workflow_of(checkout):
         "vars.AWS_REGION": REGION,
         "vars.NAME || 'seefood102'": "seefood102",
         "vars.SETTINGS": "Spot=true MaxTasks=2",
-        "steps.aws.outputs.aws-access-key-id": "testing",
-        "steps.aws.outputs.aws-secret-access-key": "testing",
-        "steps.aws.outputs.aws-session-token": "testing",
     }
     return Workflow(checkout, "deploy.yml", context)
 

@@ -1,13 +1,16 @@
 """The log that drift is looked for in: every form it comes in is read, and what is left out is counted."""
 
 import gzip
+import time
 from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
-from drift_lines import YESTERDAY, line
+from drift_lines import YESTERDAY, line, row_of
+from serving import EXAMPLES, classify
 
 from deploy.drift.log import DriftError, Period, lines_of, photos_of
+from seefood.photo import read_photo
 
 MODEL = "5e0287393344"
 WEEK = Period(YESTERDAY - timedelta(days=6), YESTERDAY + timedelta(days=1))
@@ -38,6 +41,18 @@ def test_text_gzip_and_what_cloudwatch_exports_are_read_from_a_folder_and_the_fo
     assert found.rows == [PHOTO] * 4
     assert found.passed_over == 0
     assert photos(tmp_path / "app.log").rows == [PHOTO] * 2
+
+
+def test_a_photo_that_the_running_app_was_asked_about_is_read_with_all_its_columns(server, predictor):
+    since = datetime.now(UTC) - timedelta(seconds=1)
+    assert classify(server.url, EXAMPLES[2].read_bytes())[0] == 200
+    now = Period(since, since + timedelta(minutes=1))
+    deadline = time.monotonic() + 10
+    while not (found := photos_of(lines_of(str(server.output), now), now, predictor.digest)).rows:
+        assert time.monotonic() < deadline, server.output.read_text()
+    expected = row_of(predictor, read_photo(EXAMPLES[2]))
+    assert expected.pop("model") == predictor.digest
+    assert found.rows == [{name: pytest.approx(value, abs=1e-4) for name, value in expected.items()}]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +112,7 @@ def test_cloudwatch_is_asked_for_the_period(s3):
     client.create_log_group(logGroupName="/ecs/seefood102")
     client.create_log_stream(logGroupName="/ecs/seefood102", logStreamName="app/1")
     times = [YESTERDAY - timedelta(days=8), YESTERDAY, YESTERDAY + timedelta(minutes=1)]
-    events = [{"timestamp": int(time.timestamp() * 1000), "message": line(ROW, time=time)} for time in times]
+    events = [{"timestamp": int(one.timestamp() * 1000), "message": line(ROW, time=one)} for one in times]
     client.put_log_events(logGroupName="/ecs/seefood102", logStreamName="app/1", logEvents=events)
     found = photos("cloudwatch:/ecs/seefood102")
     assert (len(found.rows), found.other_time) == (2, 0)

@@ -36,6 +36,8 @@ FIELDS = (
     *("model", "commit"),
 )
 _REFUSED = {408: "TimeoutError", 413: "SizeError", 429: "RateError", 503: "BusyError"}  # the others are "CallError"
+# By the visitor's own fault: he is told, and no alarm rings (deploy/service.yaml, deploy/prometheus/alerts.yml).
+ERRORS_OF_VISITORS = ("PhotoError", "CallError", "RateError", "SizeError", "TimeoutError")
 _SANE = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 _requests = structlog.wrap_logger(
