@@ -31,7 +31,7 @@ class SpaceError(Exception):
 
 def served_files(root: Path = ROOT) -> list[Path]:
     """What the app needs to run, relative to the repository's root: no training, no tests, no folder of git."""
-    code = [path for path in root.glob("seefood/**/*.py") if "training" not in path.relative_to(root).parts]
+    code = [*root.glob("seefood/*.py"), *root.glob("seefood/serving/*.py")]
     files = [root / "app.py", root / "LICENSE", root / "models/seefood.onnx", *code, *root.glob("examples/*.*")]
     missing = [path for path in files if not path.is_file()]
     if missing:

@@ -105,6 +105,7 @@ def test_it_has_what_serving_needs_and_nothing_of_training_dvc_or_building(root)
     there = {path.name for path in packages.iterdir()}
     assert not there & {"torch", "timm", "lightning", "onnx", "datasets", "dvc", "pip", "pytest"}
     assert not (root / "app/seefood/training").exists()
+    assert not (root / "app/seefood/bulk").exists()
     assert sorted(path.name for path in (root / "app").iterdir()) == [
         "LICENSE",
         "app.py",

@@ -65,7 +65,7 @@ def started(folder, python, variables):
 def test_the_space_has_what_the_app_needs_in_one_commit_and_nothing_else(mirrored):
     hub, _ = mirrored
     code = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("seefood/**/*.py")}
-    code = {name for name in code if not name.startswith("seefood/training/")}
+    code = {name for name in code if not name.startswith(("seefood/bulk/", "seefood/training/"))}
     examples = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("examples/*")}
     rest = {"app.py", "LICENSE", "README.md", "requirements.txt", "models/seefood.onnx", ".gitattributes"}
     assert hub.files.keys() == code | examples | rest
