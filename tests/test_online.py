@@ -119,7 +119,7 @@ def test_the_card_has_the_figures_of_the_best_validation(photos: Path, hub: Hub,
     assert {name: float(value) for name, value in table.items()} == pytest.approx(measured, abs=6e-5)
     assert (card.data.license, card.data.pipeline_tag) == ("apache-2.0", "image-classification")
     assert card.data.base_model is None, "it began with random weights"
-    assert f"hf download {REPOSITORY} --include 'run/*' --local-dir runs" in card.text
+    assert f".venv/bin/hf download {REPOSITORY} --include 'run/*' --local-dir runs" in card.text
 
 
 def test_the_card_names_the_network_on_the_hub_that_the_run_began_with(

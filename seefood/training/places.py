@@ -66,7 +66,7 @@ class Hub:
 
     def fetch(self, run: str) -> str:
         """See `Place.fetch`."""
-        return f"hf download {self.repository} --include '{run}/*' --local-dir runs"
+        return f".venv/bin/hf download {self.repository} --include '{run}/*' --local-dir runs"
 
 
 class Bucket:
