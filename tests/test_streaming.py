@@ -4,7 +4,9 @@ A photo is of one colour, which no crop changes: red and green are its number, b
 """
 
 import json
+import os
 import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +22,7 @@ import s3fs
 import torch
 from datasets import ClassLabel, Features
 from fsspec.registry import _registry as filesystems
+from hub_photos import running_hub_of_photos
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from made_photos import class_folders, parquet
@@ -363,7 +366,7 @@ def test_files_that_cannot_be_streamed_are_refused_with_a_remedy(
 
 def test_more_workers_than_files_are_refused_and_an_uneven_number_is_warned_of(tmp_path: Path) -> None:
     folder = write_files(tmp_path, 4)
-    with pytest.raises(DataError, match=r"3 files .* for 4 workers .*data.num_workers to 1 or fewer"):
+    with pytest.raises(DataError, match=r"3 files .* for 4 workers .*take fewer workers"):
         opened(folder, processes=2, num_workers=2).train_dataloader()
     with pytest.warns(UserWarning, match="3 files cannot be shared evenly among 2 workers"):
         opened(folder, processes=2).train_dataloader()
@@ -401,3 +404,32 @@ def test_the_program_in_the_document_writes_files_that_can_be_streamed(
     assert data.labels == ["apple_pie", "ramen"]
     assert (len(data.train_dataloader()), len(data.validation)) == (15, 20)
     assert sum(len(batch["label"]) for batch in data.train_dataloader()) == 60
+
+
+def test_a_data_set_on_the_hub_is_streamed_by_its_name(tmp_path: Path) -> None:
+    folder = write_files(tmp_path / "written", 4)
+    write_files(folder, 1, split="validation", first=5000)  # as ethz/food101 calls its official test split
+    files = {f"data/{file.name}": file.read_bytes() for file in folder.iterdir()}
+    program = """
+import datasets, json
+from test_streaming import food_data, numbers
+datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
+data = food_data("me/dishes")
+data.setup("fit")
+data.setup("test")
+print(json.dumps([numbers(loader()) for loader in (data.train_dataloader, data.val_dataloader, data.test_dataloader)]))
+"""
+    with running_hub_of_photos("me/dishes", files) as address:
+        variables = {
+            "HF_ENDPOINT": address,
+            "HF_HOME": str(tmp_path / "home"),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+        }
+        ended = subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | variables, capture_output=True, text=True
+        )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    training, validation, test = (set(part) for part in json.loads(ended.stdout))
+    assert (len(training), len(validation)) == (3 * PHOTOS, PHOTOS)
+    assert training | validation == set(range(4 * PHOTOS))
+    assert test == set(range(5000, 5000 + PHOTOS))

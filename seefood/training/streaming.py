@@ -136,7 +136,7 @@ class StreamLoader:
         if files < readers:
             raise DataError(
                 f"The stream has {files} files to train on for {readers} workers ({processes} processes with "
-                f"{max(1, num_workers)}). Write more files, or set data.num_workers to {files // processes} or fewer."
+                f"{max(1, num_workers)}). Write more files, or take fewer workers (data.num_workers) or processes."
             )
         if files % readers:
             rank_zero_warn(
