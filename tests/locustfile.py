@@ -99,6 +99,7 @@ class Visitor(HttpUser):
         call = {"data": data, "fn_index": self.events[event], "session_hash": self.session}
         self.request("post", "/gradio_api/queue/join", json=call)
         params, name = {"session_hash": self.session}, "/gradio_api/queue/data"
+        answer = None
         # A copy that knows the session and not the event would have us wait for ever.
         with gevent.Timeout(SECONDS, LostError("no answer")):
             for line in self.request("get", name, params=params, name=name, stream=True).iter_lines():
@@ -109,6 +110,8 @@ class Visitor(HttpUser):
                     if not message["success"]:
                         raise LostError(message["output"]["error"])
                     (answer,) = message["output"]["data"]
+        if answer is None:
+            raise LostError("the stream ended without an answer")
         return answer
 
     def request(self, method, path, **options):

@@ -113,6 +113,7 @@ def started_load(url, answers, folder):
     finally:
         process.terminate()
         process.wait()
+    assert "Traceback" not in (folder / "locust.txt").read_text()
 
 
 def test_while_one_after_the_other_restarts_no_call_fails_and_a_visitor_opens_the_page_anew_once_at_most(
