@@ -57,10 +57,18 @@ def start(photos, answers, variables, *options):
     )
 
 
+def ended(process):
+    """What a run has printed at its end."""
+    try:
+        return process.communicate(timeout=180)
+    finally:
+        process.kill()
+
+
 def run(photos, answers, variables, *options):
     """What a run prints last, when it has ended well."""
     process = start(photos, answers, variables, *options)
-    out, err = process.communicate(timeout=180)
+    out, err = ended(process)
     assert process.returncode == 0, f"{out}\n{err}"
     return out
 
@@ -151,6 +159,7 @@ def test_a_prefix_in_s3_gets_the_same_answers_into_s3(predictor, s3, variables, 
         s3.put_object(Bucket="photos", Key=key, Body=example.read_bytes())
     s3.put_object(Bucket="photos", Key="day 1/bad.jpg", Body=b"no photo")
     s3.put_object(Bucket="photos", Key="day 2/left.jpg", Body=b"below another prefix")
+    variables = variables | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3.meta.endpoint_url.rpartition(':')[2]}"}
 
     assert run("s3://photos/day 1", "s3://answers/of/day 1/", variables).startswith("5 photos, 1 errors; ")
     for entry in s3.list_objects_v2(Bucket="answers")["Contents"]:
@@ -183,7 +192,7 @@ def test_a_killed_run_and_a_killed_worker_lose_nothing_and_repeat_nothing(variab
     (victim, _) = worker_pids(second.pid)
     os.kill(victim, signal.SIGKILL)
     assert len(list(answers.glob("*.parquet"))) < 60  # in the middle, indeed
-    out, err = second.communicate(timeout=180)
+    out, err = ended(second)
     assert second.returncode == 0, f"{out}\n{err}"
     assert f"; {len(done):,} had an answer before; " in out
     rows = rows_of(answers)
@@ -199,7 +208,7 @@ def test_a_photo_that_kills_its_worker_costs_the_others_nothing(variables, tmp_p
     expected = many_photos(photos, 40)
     (photos / "killer.jpg").touch()
     process = start(photos, answers, variables, "--rows-per-file", "1")
-    _, err = process.communicate(timeout=180)
+    _, err = ended(process)
     assert process.returncode == 1
     assert "have no answer yet" in err.splitlines()[-1]
     assert set(rows_of(answers).index) == expected

@@ -148,7 +148,11 @@ def _connect(workers: int | None) -> int:
     if "RAY_ADDRESS" in os.environ:
         # The workers of a cluster have the settings of its nodes; ours are passed on.
         variables = {name: value for name, value in os.environ.items() if name.startswith("SEEFOOD_")}
-        ray.init(runtime_env={"env_vars": variables}, **options)
+        try:
+            ray.init(runtime_env={"env_vars": variables}, **options)
+        except ConnectionError as error:
+            told = f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no cluster that lets us in ({error})"
+            raise BulkError(f"{told}. Check the address, and RAY_AUTH_MODE.") from error
         return workers or int(ray.cluster_resources()["CPU"])
     workers = workers or cpu_limit() or os.cpu_count() or 1
     ray.init("local", num_cpus=workers, include_dashboard=False, **options)
