@@ -204,9 +204,9 @@ def test_a_killed_run_and_a_killed_worker_lose_nothing_and_repeat_nothing(variab
 @pytest.mark.slow
 def test_a_photo_that_kills_its_worker_costs_the_others_nothing(variables, tmp_path):
     photos, answers = tmp_path / "photos", tmp_path / "answers"
-    photos.mkdir()
-    expected = many_photos(photos, 40)
-    (photos / "killer.jpg").touch()
+    (photos / "others").mkdir(parents=True)
+    expected = many_photos(photos / "others", 40)
+    (photos / "killer.jpg").write_text("not empty")  # comes first
     process = start(photos, answers, variables, "--rows-per-file", "1")
     _, err = ended(process)
     assert process.returncode == 1
