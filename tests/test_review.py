@@ -105,6 +105,7 @@ def choose(page, dish):
     """Type a dish into the list, of which Gradio shows a part, and click it."""
     box = page.get_by_role("combobox", name="No, it is")
     box.click()
+    box.press("ControlOrMeta+a")
     box.press_sequentially(dish)
     page.get_by_role("option", name=dish, exact=True).click()
 
