@@ -76,9 +76,6 @@ def share_of_ramen(kind: int) -> float:
     return sum(one.top(1)[0][0] == "ramen" for one in Predictor(MODEL).predict_many(photos)) / len(photos)
 
 
-@pytest.mark.xfail(
-    reason="twenty epochs of the tiny network taught it none of the ten: more steps are needed", strict=False
-)
 def test_ten_corrected_photos_become_a_version_of_the_model_that_does_better(clone: Path, tmp_path: Path) -> None:
     class_folders(clone / "photos", KINDS, 16)
     first = new_version(fit("own_dishes"), "The first model")
