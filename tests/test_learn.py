@@ -94,7 +94,7 @@ def test_ten_corrected_photos_become_a_version_of_the_model_that_does_better(clo
     feedback.main(["answers", "runs/feedback"])
 
     second = new_version(
-        fit("learn", "--config", "configs/feedback.yaml", "--trainer.max_epochs", "20", "--model.lr", "1e-3"),
+        fit("learn", "--config", "configs/feedback.yaml", "--trainer.max_epochs", "30", "--model.lr", "2e-3"),
         "What visitors said",
     )
     assert unknown_before < 0.3, "the made photos must put it to the test"
