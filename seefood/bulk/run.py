@@ -131,7 +131,8 @@ def _outcomes(lists: list[pa.Table], photos: str, answers: str, workers: int) ->
         fn_constructor_kwargs={"photos": photos, "answers": answers, "model": model},
         batch_size=None,  # a list as it is
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=workers),
+        # No list waits at a worker: it would be tried, and given up, with the one that kills it.
+        compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
         num_cpus=1,
         max_task_retries=_RETRIES,
     )
