@@ -143,7 +143,7 @@ def test_it_says_of_every_example_what_the_predictor_outside_says(app):
 
 def test_it_can_keep_feedback_in_a_bucket(s3, root, configuration):
     s3.create_bucket(Bucket="answers", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    code = "from seefood.serving.feedback import S3Store; S3Store('s3://answers').add_line('{}')"
+    code = "from seefood.stores import open_store; open_store('s3://answers').add_line('feedback', '{}')"
     chain = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     subprocess.run(command_in(root, configuration, ["python", "-c", code], **chain), check=True)
     assert len(s3.list_objects_v2(Bucket="answers")["Contents"]) == 1
