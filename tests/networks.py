@@ -37,6 +37,7 @@ def fit(model: FoodClassifier, steps: int, *callbacks: Callback) -> None:
 def checkpoint(model: FoodClassifier, path: Path) -> Path:
     saving = trainer()
     saving.strategy.connect(model)
+    model.trainer = saving
     saving.save_checkpoint(path)
     return path
 
